@@ -1,0 +1,239 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gardien/gateway"
+	"gardien/gateway/tokens"
+)
+
+func keygenCmd(out io.Writer, asJSON *bool) *cobra.Command {
+	var id, dir string
+	cmd := &cobra.Command{Use: "keygen --id ISS --out DIR", Short: "Make an issuer's keys, once", Args: cobra.NoArgs,
+		Long: `keygen makes a folder with the issuer's signing key (private.jwk, mode 0600), a key that
+receives events (opening.jwk, mode 0600), and jwks.json, which every gateway that is
+to listen to the issuer gets: in gardien.yaml, issuers[].keys names it.`,
+		RunE: func(*cobra.Command, []string) error {
+			iss := gateway.IssuerID(id)
+			if !iss.Valid() || iss == gateway.HomeIssuer {
+				return usage("--id %q: want lower-case letters, digits, dots and hyphens, at most 64, not \"home\"", id)
+			}
+			if dir == "" {
+				return usage("--out DIR: name the folder to make")
+			}
+			f, err := createFolder(dir, iss)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return json.NewEncoder(out).Encode(map[string]string{"id": id, "kid": f.key.KeyID(), "jwks": dir + "/jwks.json"})
+			}
+			fmt.Fprintf(out, "issuer %s, key %s\ngive %s/jwks.json to gateways; keep %s/private.jwk to yourself\n", id, f.key.KeyID(), dir, dir)
+			return nil
+		}}
+	cmd.Flags().StringVar(&id, "id", "", "the issuer's id, as in colis-x.example")
+	cmd.Flags().StringVar(&dir, "out", "", "folder to make")
+	return cmd
+}
+
+// grantFlags are what grant takes.
+type grantFlags struct {
+	gateway, key, from, to, days, hours, jti, ref, holder string
+	doors                                                 []string
+	uses                                                  int
+	ver                                                   int64
+	pin, seal                                             bool
+}
+
+func grantCmd(out, errOut io.Writer, asJSON *bool) *cobra.Command {
+	var f grantFlags
+	cmd := &cobra.Command{Use: "grant --gateway FILE --key DIR --door DOOR", Short: "Sign a grant and print it", Args: cobra.NoArgs,
+		Long: `grant signs a grant for one gateway and prints it. With --pin it draws a PIN of eight
+digits, shows it on standard error this once, and seals the grant. Without --to it
+ends after 24 hours, or with --days after 30 days.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			dir, err := openFolder(f.key)
+			if err != nil {
+				return err
+			}
+			gw, err := readDescriptor(f.gateway)
+			if err != nil {
+				return err
+			}
+			g, err := f.grant(dir, gw, time.Now())
+			if err != nil {
+				return err
+			}
+			text, err := sign(dir, gw, g, f.seal || f.pin)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				v := map[string]string{"id": g.ID.String(), "grant": text}
+				if f.pin {
+					v["pin"] = g.PIN.Reveal()
+				}
+				return json.NewEncoder(out).Encode(v)
+			}
+			if f.pin {
+				fmt.Fprintf(errOut, "PIN %s (shown this once), grant %s\n", g.PIN.Reveal(), g.ID)
+			}
+			fmt.Fprintln(out, text)
+			return nil
+		}}
+	fl := cmd.Flags()
+	fl.StringVar(&f.gateway, "gateway", "", "file with the gateway's descriptor")
+	fl.StringVar(&f.key, "key", "", "the folder that keygen made")
+	fl.StringSliceVar(&f.doors, "door", nil, "door to open; may be given again")
+	fl.StringVar(&f.from, "from", "", "first instant, RFC 3339 (default: now)")
+	fl.StringVar(&f.to, "to", "", "last instant, not included, RFC 3339")
+	fl.StringVar(&f.days, "days", "", "days of the week, as in mon,thu")
+	fl.StringVar(&f.hours, "hours", "", "hours of those days in the gateway's zone, as in 09:00-12:30")
+	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
+	fl.StringVar(&f.jti, "jti", "", "id of the grant (default: drawn)")
+	fl.Int64Var(&f.ver, "ver", 0, "version (default: one more than the last)")
+	fl.StringVar(&f.ref, "ref", "", "opaque reference, as in a parcel's number; never a name")
+	fl.StringVar(&f.holder, "holder", "", "file with the public JWK of the only phone that may present it")
+	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; implies --seal")
+	fl.BoolVar(&f.seal, "seal", false, "seal it: only the gateway can read it")
+	return cmd
+}
+
+func (f *grantFlags) grant(dir *folder, gw *tokens.Descriptor, now time.Time) (gateway.Grant, error) {
+	g := gateway.Grant{ID: gateway.GrantID{Issuer: dir.id, JTI: f.jti}, Version: f.ver, Status: gateway.GrantActive,
+		IssuedAt: now.Truncate(time.Second), Uses: f.uses, Sub: f.ref}
+	if g.ID.JTI == "" {
+		g.ID.JTI = gateway.NewJTI()
+	}
+	if !gateway.ValidJTI(g.ID.JTI) {
+		return g, usage("--jti %q: want 1–64 of A–Z a–z 0–9 . _ -", f.jti)
+	}
+	if f.uses < 0 {
+		return g, usage("--uses: want a number from 1 on")
+	}
+	if len(f.doors) == 0 || len(f.doors) > 8 {
+		return g, usage("--door: name 1 to 8 doors; the gateway has %v", gw.Doors)
+	}
+	for _, d := range f.doors {
+		if !slices.Contains(gw.Doors, gateway.DoorID(d)) {
+			return g, fmt.Errorf("gateway %s has no door %q: it has %v", gw.Gateway, d, gw.Doors)
+		}
+		g.Doors = append(g.Doors, gateway.DoorID(d))
+	}
+	if err := f.times(&g, now); err != nil {
+		return g, err
+	}
+	if f.holder != "" {
+		b, err := os.ReadFile(f.holder)
+		if err != nil {
+			return g, err
+		}
+		if g.Holder, err = tokens.ParseHolder(b); err != nil {
+			return g, fmt.Errorf("%s: %w", f.holder, err)
+		}
+	}
+	if f.pin {
+		g.PIN = gateway.DrawPIN(gateway.MaxPIN)
+	}
+	if g.Version == 0 {
+		last, _, err := dir.latest(gw.Gateway, g.ID.JTI)
+		if err != nil {
+			return g, err
+		}
+		g.Version = last.Ver + 1
+	}
+	return g, nil
+}
+
+func (f *grantFlags) times(g *gateway.Grant, now time.Time) (err error) {
+	g.NotBefore = now.Truncate(time.Second)
+	if f.from != "" {
+		if g.NotBefore, err = time.Parse(time.RFC3339, f.from); err != nil {
+			return usage("--from: want RFC 3339, as in 2026-12-01T09:00:00+01:00")
+		}
+	}
+	g.NotAfter = g.NotBefore.Add(24 * time.Hour)
+	if f.days != "" || f.hours != "" {
+		g.NotAfter = g.NotBefore.Add(30 * 24 * time.Hour)
+		if g.Schedule, err = f.schedule(); err != nil {
+			return err
+		}
+	}
+	if f.to != "" {
+		if g.NotAfter, err = time.Parse(time.RFC3339, f.to); err != nil {
+			return usage("--to: want RFC 3339, as in 2026-12-01T18:00:00+01:00")
+		}
+	}
+	if !g.NotBefore.Before(g.NotAfter) {
+		return usage("--to: it must lie after --from")
+	}
+	return nil
+}
+
+func (f *grantFlags) schedule() (*gateway.Schedule, error) {
+	s, err := gateway.ParseHours(f.days, f.hours)
+	if err != nil {
+		return nil, usage("%v", err)
+	}
+	return s, nil
+}
+
+// sign writes the document and remembers it.
+func sign(dir *folder, gw *tokens.Descriptor, g gateway.Grant, seal bool) (string, error) {
+	text, err := tokens.SignGrant(dir.key, gw.Gateway, g)
+	if err != nil {
+		return "", err
+	}
+	if seal {
+		if text, err = tokens.Seal(text, tokens.TypGrant, gw.Seal); err != nil {
+			return "", err
+		}
+	}
+	return text, dir.remember(issued{gw.Gateway, g.ID.JTI, g.Version, g.Status, g.Doors, g.NotBefore.Unix(), g.NotAfter.Unix(), g.Uses, g.Sub})
+}
+
+func revokeCmd(out io.Writer, asJSON *bool) *cobra.Command {
+	var gwFile, key, jti string
+	cmd := &cobra.Command{Use: "revoke --gateway FILE --key DIR --jti JTI", Short: "Sign a revocation and print it", Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			dir, err := openFolder(key)
+			if err != nil {
+				return err
+			}
+			gw, err := readDescriptor(gwFile)
+			if err != nil {
+				return err
+			}
+			last, ok, err := dir.latest(gw.Gateway, jti)
+			if err != nil {
+				return err
+			}
+			if !ok {
+				return fmt.Errorf("%s/grants.jsonl has no grant %q for gateway %s", key, strings.TrimSpace(jti), gw.Gateway)
+			}
+			g := gateway.Grant{ID: gateway.GrantID{Issuer: dir.id, JTI: jti}, Version: last.Ver + 1, Status: gateway.GrantRevoked, Doors: last.Doors,
+				IssuedAt: time.Now().Truncate(time.Second), Uses: last.Uses, Sub: last.Sub,
+				Period: gateway.Period{NotBefore: time.Unix(last.NotBefore, 0), NotAfter: time.Unix(last.NotAfter, 0)}}
+			text, err := sign(dir, gw, g, true)
+			if err != nil {
+				return err
+			}
+			if *asJSON {
+				return json.NewEncoder(out).Encode(map[string]string{"id": g.ID.String(), "grant": text})
+			}
+			fmt.Fprintln(out, text)
+			return nil
+		}}
+	cmd.Flags().StringVar(&gwFile, "gateway", "", "file with the gateway's descriptor")
+	cmd.Flags().StringVar(&key, "key", "", "the folder that keygen made")
+	cmd.Flags().StringVar(&jti, "jti", "", "the grant's id")
+	return cmd
+}

@@ -1,0 +1,275 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"gardien/gateway/api"
+)
+
+func (t *tool) statusCmd() *cobra.Command {
+	return &cobra.Command{Use: "status", Short: "The gateway's condition, and what to look at", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := get[api.Status](cmd, t, "/v1/status")
+			if err != nil {
+				return err
+			}
+			return t.print(s, func() {
+				for _, r := range [][2]string{{"gateway", fmt.Sprintf("%s (%s)", s.ID, s.Name)}, {"version", s.Version}, {"started", s.Started},
+					{"clock", fmt.Sprintf("%s, %s (source %s)", s.Clock.State, s.Clock.Now, s.Clock.Source)},
+					{"database", s.Database}, {"events", fmt.Sprint(s.Seq)}, {"cloud", s.Cloud}, {"socket", s.API.Socket}} {
+					fmt.Fprintf(t.out, "%-9s %s\n", r[0], r[1])
+				}
+				for _, n := range s.Notes {
+					fmt.Fprintln(t.out, t.paint(yellow, "! "+n))
+				}
+			})
+		}}
+}
+
+func (t *tool) doctorCmd() *cobra.Command {
+	return &cobra.Command{Use: "doctor", Short: "Look for trouble: doors, clock, database, record", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := get[api.Status](cmd, t, "/v1/status")
+			if err != nil {
+				return err
+			}
+			v, err := get[api.Verification](cmd, t, "/v1/events/verification")
+			if err != nil {
+				return err
+			}
+			notes := s.Notes
+			if !v.OK {
+				notes = append(notes, fmt.Sprintf("the record is not what was written: event %d: %s", *v.FirstBad, v.Problem))
+			}
+			err = t.print(map[string]any{"ok": len(notes) == 0, "notes": notes, "events": v.Events}, func() {
+				for _, n := range notes {
+					fmt.Fprintln(t.out, t.paint(red, "✗ "+n))
+				}
+				if len(notes) == 0 {
+					fmt.Fprintln(t.out, t.paint(green, fmt.Sprintf("✓ all is well; %d events verify", v.Events)))
+				}
+			})
+			if err == nil && len(notes) > 0 {
+				err = fmt.Errorf("%d findings", len(notes))
+			}
+			return err
+		}}
+}
+
+func (t *tool) doorsCmd() *cobra.Command {
+	return &cobra.Command{Use: "doors", Short: "The doors and where they stand", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return t.doors(cmd) }}
+}
+
+func (t *tool) doors(cmd *cobra.Command) error {
+	list, err := get[api.Doors](cmd, t, "/v1/doors")
+	if err != nil {
+		return err
+	}
+	return printLines(t, list.Doors, func() {
+		var rows [][]string
+		for _, d := range list.Doors {
+			note := ""
+			if d.HeldOpen {
+				note = t.paint(red, "held open")
+			}
+			if d.Fault {
+				note = t.paint(red, "fault")
+			}
+			rows = append(rows, []string{string(d.ID), d.Name, or(d.Strike, "-"), or(d.Lock, "-"), or(d.Contact, "-"), note})
+		}
+		t.table("DOOR NAME STRIKE LOCK CONTACT ", rows)
+	})
+}
+
+func (t *tool) unlockCmd() *cobra.Command {
+	return &cobra.Command{Use: "unlock DOOR", Short: "Let somebody in now", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			g, err := post[api.Granted](cmd, t, "/v1/doors/"+url.PathEscape(args[0])+"/attempts", struct{}{})
+			if errors.Is(err, api.ErrDenied) {
+				return fmt.Errorf("%w; \"gardien events\" says why", err)
+			}
+			if err != nil {
+				return err
+			}
+			return t.print(g, func() {
+				fmt.Fprintf(t.out, "%s for %s (attempt %s)\n", t.paint(green, string(g.Door)+" is released"), g.ReleaseTime, g.Attempt)
+			})
+		}}
+}
+
+func (t *tool) issuerCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "issuer", Short: "Third parties that sign grants"}
+	cmd.AddCommand(&cobra.Command{Use: "list", Short: "The third parties, their limits and state", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := get[api.Issuers](cmd, t, "/v1/issuers")
+			if err != nil {
+				return err
+			}
+			return printLines(t, list.Issuers, func() {
+				for _, i := range list.Issuers {
+					state := t.paint(green, "active")
+					if i.Paused {
+						state = t.paint(red, "paused")
+					}
+					fmt.Fprintf(t.out, "%s (%s) %s, doors %v, %d entries today, heard from %s\n", i.ID, i.Name, state, i.Doors, i.Today, or(i.HeardAt, "never"))
+					for _, p := range i.Policies {
+						fmt.Fprintln(t.out, "    "+p)
+					}
+				}
+			})
+		}})
+	for _, verb := range []string{"pause", "resume"} {
+		cmd.AddCommand(&cobra.Command{Use: verb + " ID", Short: strings.ToUpper(verb[:1]) + verb[1:] + " one third party", Args: cobra.ExactArgs(1),
+			RunE: func(cmd *cobra.Command, args []string) error {
+				if err := t.act(cmd, "POST", "/v1/issuers/"+url.PathEscape(args[0])+"/"+verb, nil); err != nil {
+					return err
+				}
+				return t.done("%s: %sd", args[0], verb)
+			}})
+	}
+	return cmd
+}
+
+func (t *tool) pauseCmd() *cobra.Command {
+	return &cobra.Command{Use: "pause", Short: "Let no third party in until resume", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := t.act(cmd, "POST", "/v1/pause", nil); err != nil {
+				return err
+			}
+			return t.done("all third parties are paused; grants made at home still open")
+		}}
+}
+
+func (t *tool) resumeCmd() *cobra.Command {
+	return &cobra.Command{Use: "resume", Short: "End the pause of all third parties", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := t.act(cmd, "POST", "/v1/resume", nil); err != nil {
+				return err
+			}
+			return t.done("third parties may come again")
+		}}
+}
+
+func (t *tool) pairCmd() *cobra.Command {
+	return &cobra.Command{Use: "pair", Short: "Open a pairing window of five minutes for one device", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := post[api.PairingWindow](cmd, t, "/v1/pairing/window", nil)
+			if err != nil {
+				return err
+			}
+			return t.print(p, func() {
+				fmt.Fprintf(t.out, "address %s\nsecret  %s\nopen for %d s, or until one device has paired\n", p.URL, p.Secret, p.ExpiresIn)
+			})
+		}}
+}
+
+func (t *tool) residentCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "resident", Short: "Residents' paired devices"}
+	cmd.AddCommand(&cobra.Command{Use: "list", Short: "The paired devices", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := get[api.Residents](cmd, t, "/v1/residents")
+			if err != nil {
+				return err
+			}
+			return printLines(t, list.Residents, func() {
+				var rows [][]string
+				for _, r := range list.Residents {
+					rows = append(rows, []string{string(r.ID), r.Name, r.PairedAt})
+				}
+				t.table("ID NAME PAIRED", rows)
+			})
+		}})
+	cmd.AddCommand(&cobra.Command{Use: "remove ID", Short: "Remove a device: it opens nothing any more", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := t.act(cmd, "DELETE", "/v1/residents/"+url.PathEscape(args[0]), nil); err != nil {
+				return err
+			}
+			return t.done("%s: removed", args[0])
+		}})
+	var doors []string
+	duress := &cobra.Command{Use: "duress ID", Short: "Make a resident's duress PIN: it opens as any other and raises a silent event", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			made, err := post[api.GrantMade](cmd, t, "/v1/residents/"+url.PathEscape(args[0])+"/duress", map[string]any{"doors": doors})
+			if err != nil {
+				return err
+			}
+			return t.print(made, func() { t.printPIN(made) })
+		}}
+	duress.Flags().StringSliceVar(&doors, "door", nil, "doors where it opens (default: all)")
+	cmd.AddCommand(duress)
+	return cmd
+}
+
+func (t *tool) descriptorCmd() *cobra.Command {
+	return &cobra.Command{Use: "descriptor", Short: "Print the gateway's signed descriptor, for an issuer", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			d, err := get[api.Descriptor](cmd, t, "/v1/descriptor")
+			if err != nil {
+				return err
+			}
+			return t.print(d, func() { fmt.Fprintln(t.out, d.Descriptor) })
+		}}
+}
+
+func (t *tool) clockCmd() *cobra.Command {
+	cmd := &cobra.Command{Use: "clock", Short: "What time the gateway believes it is"}
+	cmd.AddCommand(&cobra.Command{Use: "confirm", Short: "Give your word that the system's clock is right now; it may lower a floor from the future", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := post[api.StatusClock](cmd, t, "/v1/clock/confirm", nil)
+			if err != nil {
+				return err
+			}
+			return t.print(c, func() { fmt.Fprintf(t.out, "it is %s (%s)\n", c.Now, c.State) })
+		}})
+	return cmd
+}
+
+func (t *tool) backupCmd() *cobra.Command {
+	return &cobra.Command{Use: "backup FILE", Short: "Write a copy of the database, without the keys",
+		Long: `backup writes a consistent copy of the database to a new file of mode 0600. It holds
+no keys: copy the folder "keys" of the state folder once, to a safe place of its own.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			f, err := os.OpenFile(args[0], os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+			if err != nil {
+				return err
+			}
+			var n int64
+			err = t.Send(cmd.Context(), "GET", "/v1/backup", "", nil, func(r io.Reader) error {
+				n, err = io.Copy(f, r)
+				return err
+			})
+			if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+				os.Remove(args[0])
+				return err
+			}
+			return t.done("%s: %d bytes", args[0], n)
+		}}
+}
+
+func (t *tool) restoreCmd() *cobra.Command {
+	return &cobra.Command{Use: "restore FILE", Short: "Replace the database by a backup",
+		Long: `restore replaces the database by a backup of this gateway. Grants with a limited
+number of uses that were made before now become void, for some of them may have
+been used since the backup; make them again.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			if err := t.Send(cmd.Context(), "POST", "/v1/restore", "application/vnd.sqlite3", f, nil); err != nil {
+				return err
+			}
+			return t.done("restored; grants with limited uses from before now are void")
+		}}
+}

@@ -1,0 +1,138 @@
+// Command gardien is the resident's and installer's tool. It speaks the local API.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"gardien/gateway/api"
+)
+
+const defaultSocket = "/run/gardien/api.sock"
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// tool is what every command has.
+type tool struct {
+	*api.Client
+	in     io.Reader
+	out    io.Writer
+	json   bool
+	colour bool
+	socket string
+}
+
+// errUsage marks errors of the command line: exit code 2.
+var errUsage = errors.New("")
+
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w"+format, append([]any{errUsage}, args...)...)
+}
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	t := &tool{in: in, out: out}
+	root := t.root()
+	root.SetArgs(args)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	parsed := false
+	root.PersistentPreRun = func(*cobra.Command, []string) {
+		parsed = true
+		t.Client = api.NewClient(t.socket)
+		t.colour = !t.json && isTerminal(out)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := root.ExecuteContext(ctx)
+	if t.Client != nil {
+		t.Close()
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(errOut, "gardien:", err)
+	if !parsed || errors.Is(err, errUsage) {
+		fmt.Fprintln(errOut, `run "gardien --help" for how to use it`)
+		return 2
+	}
+	return 1
+}
+
+func (t *tool) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "gardien",
+		Short: "Let people in, see who came, and look after the gateway",
+		Long: `gardien is the tool of residents and installers. It speaks to the daemon gardiend
+over its Unix socket; root and members of group gardien may use it.`,
+		Example: `  gardien grant add --door front --pin                 one entry today, with a PIN
+  gardien grant add --door front --days mon,thu --hours 09:00-12:30 --pin
+  gardien unlock front
+  gardien events --follow
+  gardien grant explain ID --at "2026-11-28T21:40:00+01:00"
+  gardien pause                                        no third party comes in`,
+		SilenceErrors: true, SilenceUsage: true,
+	}
+	socket := os.Getenv("GARDIEN_SOCKET")
+	if socket == "" {
+		socket = defaultSocket
+	}
+	root.PersistentFlags().StringVar(&t.socket, "socket", socket, "the daemon's socket; GARDIEN_SOCKET sets it, too")
+	root.PersistentFlags().BoolVar(&t.json, "json", false, "print JSON, for programs")
+	root.AddCommand(t.statusCmd(), t.doorsCmd(), t.unlockCmd(), t.grantCmd(), t.eventsCmd(), t.issuerCmd(), t.residentCmd(),
+		t.pairCmd(), t.pauseCmd(), t.resumeCmd(), t.descriptorCmd(), t.backupCmd(), t.restoreCmd(), t.clockCmd(), t.doctorCmd(), t.simCmd())
+	return root
+}
+
+// print writes v as JSON, or lets people do it.
+func (t *tool) print(v any, people func()) error {
+	if !t.json {
+		people()
+		return nil
+	}
+	return json.NewEncoder(t.out).Encode(v)
+}
+
+// printLines writes a list as JSON Lines, or lets people do it.
+func printLines[T any](t *tool, list []T, people func()) error {
+	if !t.json {
+		people()
+		return nil
+	}
+	enc := json.NewEncoder(t.out)
+	for _, v := range list {
+		if err := enc.Encode(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// done answers a command that only does something.
+func (t *tool) done(format string, args ...any) error {
+	return t.print(map[string]bool{"ok": true}, func() { fmt.Fprintf(t.out, format+"\n", args...) })
+}
+
+func grantPath(id string) string { return "/v1/grants/" + url.PathEscape(id) }
+
+func get[T any](cmd *cobra.Command, t *tool, path string) (v T, err error) {
+	err = t.Do(cmd.Context(), "GET", path, nil, &v)
+	return v, err
+}
+
+func post[T any](cmd *cobra.Command, t *tool, path string, in any) (v T, err error) {
+	err = t.Do(cmd.Context(), "POST", path, in, &v)
+	return v, err
+}
+
+func (t *tool) act(cmd *cobra.Command, method, path string, in any) error {
+	return t.Do(cmd.Context(), method, path, in, nil)
+}

@@ -1,0 +1,406 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+
+	"gardien/configs"
+	"gardien/gateway"
+	"gardien/gateway/access"
+	"gardien/gateway/api"
+	"gardien/gateway/doors"
+	"gardien/gateway/tokens"
+	"gardien/gateway/wallclock"
+	"gardien/store"
+	"gardien/systemd"
+)
+
+// Options of a run.
+type Options struct {
+	Config string // file
+	OS     wallclock.OS
+	Source wallclock.Source // evidence in place of the configured one; nil: the configured
+	Reload <-chan os.Signal // each asks to read the file again
+	Log    *slog.Logger
+}
+
+// Task is everything long-running.
+type Task interface {
+	Run(context.Context) error
+	// Ready is closed when the task does its work.
+	Ready() <-chan struct{}
+	String() string
+}
+
+// keysDir is the folder of the identity, below the state folder.
+const keysDir = "keys"
+
+// Gateway is a wired gateway.
+type Gateway struct {
+	opts     Options
+	log      *slog.Logger
+	cfg      *configs.Config
+	hardware *hardware
+	store    *store.Store
+	identity *tokens.Identity
+	clock    *wallclock.Clock
+	house    doors.House
+	access   *access.Controller
+	trust    trust
+	pairing  pairing
+	started  time.Time
+	reloads  atomic.Pointer[configs.Config] // the rules in force
+}
+
+// Run runs a gateway until ctx ends. What it returns is one clear line; nil means that
+// it stopped as it was told to.
+func Run(ctx context.Context, o Options) (err error) {
+	cfg, err := configs.Load(o.Config, LoadOpts)
+	if err != nil {
+		return err
+	}
+	g := &Gateway{opts: o, log: o.Log, cfg: cfg}
+	g.reloads.Store(cfg)
+	release, err := lockState(cfg.Gateway.StateDir)
+	if err != nil {
+		return err
+	}
+	defer release()
+	// Strikes first: whatever else fails, nothing stays released.
+	if g.hardware, err = openHardware(ctx, cfg); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.hardware.Close()) }()
+	if err := g.open(ctx); err != nil || ctx.Err() != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, g.store.Close()) }()
+	return g.serve(ctx)
+}
+
+// LoadOpts is how every part of gardiend reads its configuration.
+var LoadOpts = configs.Opts{CheckKeys: func(b []byte) error { _, err := tokens.ParseKeySet(b); return err }}
+
+// lockState makes the state folder and takes it for this process (F9).
+func lockState(dir string) (release func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("another gardiend runs on %s: stop it first (systemctl stop gardiend)", dir)
+	}
+	return func() { f.Close() }, nil
+}
+
+// open brings up what a decision needs: memory, identity, time, rules, doors.
+func (g *Gateway) open(ctx context.Context) error {
+	if err := g.openStore(ctx); err != nil || g.store == nil {
+		return err
+	}
+	var err error
+	if g.identity, err = tokens.LoadIdentity(filepath.Join(g.cfg.Gateway.StateDir, keysDir)); err == nil {
+		err = g.store.Belong(g.identity.ID)
+	}
+	if err == nil {
+		err = g.openClock(ctx)
+	}
+	if err == nil {
+		g.trust.set(g.cfg, g.identity)
+		err = g.wireDoors()
+	}
+	if err == nil {
+		g.wireAccess()
+		err = g.begin()
+	}
+	if err != nil {
+		g.store.Close()
+	}
+	return err
+}
+
+// openStore waits for a disk that is full, read-only or failing: a crash loop would not
+// mend it, and nothing opens meanwhile (D5).
+func (g *Gateway) openStore(ctx context.Context) error {
+	dir := g.cfg.Gateway.StateDir
+	_, keysErr := os.Stat(filepath.Join(dir, keysDir))
+	for {
+		// The clock needs the floor that the store has kept: until then it has none.
+		s, err := store.Open(store.Opts{Dir: dir, Zone: g.cfg.Zone(), Log: g.log, Known: keysErr == nil})
+		if err == nil {
+			g.store = s
+			return nil
+		}
+		if !diskTrouble(err) {
+			return err
+		}
+		g.log.Error("the disk does not take the database; nothing opens until it does; trying again in 5 s", "err", err)
+		systemd.Status("waiting for the disk: "+err.Error(), 30*time.Second)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+func diskTrouble(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EIO, syscall.EDQUOT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return store.DiskTrouble(err)
+}
+
+func (g *Gateway) openClock(ctx context.Context) error {
+	if g.opts.OS == nil {
+		sys, err := wallclock.NewSystem()
+		if err != nil {
+			return err
+		}
+		g.opts.OS = sys
+	}
+	source := g.opts.Source
+	if source == nil {
+		source = sourceOf(g.cfg.Clock.Source)
+	}
+	saved, err := g.store.LoadClock(ctx)
+	if err != nil {
+		return err
+	}
+	g.clock = wallclock.New(ctx, wallclock.Opts{OS: g.opts.OS, Source: source, RTC: wallclock.HasRTC(),
+		Saved: wallclock.Saved{Floor: saved.Floor, LastSync: saved.LastSync, Boot: saved.Boot, BootWall: saved.BootWall},
+		Build: buildTime(), Keeper: keeper{g.store},
+		Notify: func(ctx context.Context, t gateway.EventType) { g.note(gateway.Event{Type: t}) }})
+	g.started = g.clock.Read().Wall
+	if err := g.store.SetClock(g.clock); err != nil {
+		return err
+	}
+	if n := g.store.Salvage(); n > 0 {
+		g.log.Info("residents were carried over from the broken database", "residents", n)
+	}
+	return nil
+}
+
+func sourceOf(name string) wallclock.Source {
+	timesyncd, chrony := wallclock.Timesyncd{Path: wallclock.TimesyncdPath}, wallclock.Chrony{Addr: wallclock.ChronyAddr}
+	switch name {
+	case "system":
+		return nil
+	case "timesyncd":
+		return timesyncd
+	case "chrony":
+		return chrony
+	}
+	return wallclock.Sources{timesyncd, chrony}
+}
+
+// firstBuild is the floor of builds that carry no time of their own.
+var firstBuild = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+
+// buildTime is the time of the commit that the program was built from.
+func buildTime() time.Time {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil && t.After(firstBuild) {
+				return t
+			}
+		}
+	}
+	return firstBuild
+}
+
+func (g *Gateway) wireDoors() error {
+	for _, d := range g.cfg.Doors {
+		s := doors.Settings{ID: gateway.DoorID(d.ID), Name: d.Name, ReleaseTime: time.Duration(d.ReleaseTime),
+			RelockDelay: time.Duration(d.RelockDelay), HeldOpenAfter: time.Duration(d.HeldOpenAfter), RetryGrace: time.Duration(d.RetryGrace)}
+		if d.REX != nil {
+			s.REXReleases, s.REXShunt = d.REX.Releases, time.Duration(d.REX.Shunt)
+		}
+		door, err := doors.New(s, g.hardware.doors[s.ID], g.clock, journal{g.store}, g.log)
+		if err != nil {
+			return err
+		}
+		g.house = append(g.house, door)
+	}
+	return nil
+}
+
+func (g *Gateway) wireAccess() {
+	verifier := &tokens.Verifier{Gateway: g.identity.ID, Trust: g.trust.keys, Opening: g.identity.Opening}
+	g.access = access.New(access.Opts{Ledger: ledger{g.store}, Doors: g.house, Tokens: signer{verifier, g.identity},
+		Clock: g.clock, MAC: g.identity.MAC, Log: g.log, Rules: rules(g.cfg)})
+}
+
+// begin writes what the last run left open, and that this one starts.
+func (g *Gateway) begin() error {
+	return g.store.Update(context.Background(), func(tx *store.Tx) error {
+		if n := tx.Interrupt(); n > 0 {
+			g.log.Warn("the last run ended within an entry; nothing is released again", "entries", n)
+		}
+		return tx.Append(gateway.Event{Type: gateway.GatewayStarted})
+	})
+}
+
+// note appends an event that no transaction of its own carries.
+func (g *Gateway) note(events ...gateway.Event) {
+	if err := g.store.Update(context.Background(), func(tx *store.Tx) error { return tx.Append(events...) }); err != nil {
+		g.log.Error("an event is lost", "type", events[0].Type, "err", err)
+	}
+}
+
+// serve runs the tasks until ctx ends or one fails.
+func (g *Gateway) serve(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	var sim api.Sim
+	if g.cfg.Simulated() {
+		sim = &simulator{g}
+	}
+	server := api.New(g, sim, g.log, ctx.Done())
+	tasks := []Task{g.clock, g.access, retaining{g.store, time.Duration(g.cfg.Retention)},
+		api.NewSocket(g.cfg.API.Socket, server, g.log)}
+	for _, d := range g.house {
+		tasks = append(tasks, d)
+	}
+	for _, r := range g.hardware.readers {
+		tasks = append(tasks, newReading(r, g.access, g.log))
+	}
+	// The record ends after the doors: their last events are in it.
+	for _, t := range tasks {
+		group.Go(func() error {
+			if err := t.Run(ctx); err != nil && ctx.Err() == nil {
+				return fmt.Errorf("%s: %w", t, err)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error { return systemd.Watchdog(ctx, g.alive) })
+	group.Go(func() error { g.reload(ctx); return nil })
+	group.Go(func() error { g.announce(ctx, tasks); return nil })
+	err := group.Wait()
+	systemd.Stopping()
+	g.note(gateway.Event{Type: gateway.GatewayStopped})
+	g.log.Info("stopped; every strike is secured")
+	return err
+}
+
+// announce says ready when everything that a door needs is.
+func (g *Gateway) announce(ctx context.Context, tasks []Task) {
+	for _, t := range tasks {
+		select {
+		case <-t.Ready():
+		case <-ctx.Done():
+			return
+		}
+	}
+	status := fmt.Sprintf("%s: %d doors, %d readers, %d issuers", g.identity.ID, len(g.house), len(g.hardware.readers), len(g.cfg.Issuers))
+	if g.cfg.API.Listen != "" {
+		g.log.Warn("this version serves the local socket only; api.listen is not used yet", "listen", g.cfg.API.Listen)
+	}
+	g.log.Info("ready", "gateway", g.identity.ID, "doors", len(g.house), "socket", g.cfg.API.Socket, "clock", g.clock.Read().State)
+	if err := systemd.Ready(status); err != nil {
+		g.log.Warn("the service manager was not told", "err", err)
+	}
+}
+
+// alive asks decision, database and doors for a sign of life (S6).
+func (g *Gateway) alive(ctx context.Context) error {
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		g.clock.Read()
+		g.store.Healthy()
+		for _, d := range g.house {
+			d.State()
+		}
+	}()
+	select {
+	case <-answered:
+		return nil
+	case <-ctx.Done():
+		return errors.New("clock, database or a door does not answer")
+	}
+}
+
+// reload reads the file again when it is told to. What it can apply at once are the
+// issuers; a file with errors changes nothing.
+func (g *Gateway) reload(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-g.opts.Reload:
+		}
+		cfg, err := configs.Load(g.opts.Config, LoadOpts)
+		if err != nil {
+			g.log.Error("the configuration is not reloaded; the old one stays", "err", err)
+			continue
+		}
+		if what := needsRestart(g.cfg, cfg); what != "" {
+			g.log.Error("the configuration is not reloaded; the old one stays: what changed takes effect at a restart only", "changed", what)
+			continue
+		}
+		g.trust.set(cfg, g.identity)
+		g.access.SetRules(rules(cfg))
+		g.reloads.Store(cfg)
+		g.log.Info("the configuration is reloaded", "issuers", len(cfg.Issuers))
+	}
+}
+
+func rules(cfg *configs.Config) access.Rules {
+	r := access.Rules{Zone: cfg.Zone(), Issuers: map[gateway.IssuerID]gateway.Issuer{}}
+	for _, d := range cfg.Doors {
+		r.Doors = append(r.Doors, gateway.DoorID(d.ID))
+	}
+	for _, i := range cfg.Issuers {
+		id := gateway.IssuerID(i.ID)
+		r.Issuers[id] = gateway.Issuer{ID: id, Name: i.Name, Policy: i.Policy()}
+	}
+	return r
+}
+
+// trust is the key sets in force.
+type trust struct {
+	mu   sync.RWMutex
+	sets map[gateway.IssuerID]tokens.KeySet
+}
+
+func (t *trust) keys(id gateway.IssuerID) (tokens.KeySet, bool) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	s, ok := t.sets[id]
+	return s, ok
+}
+
+// set takes key sets that Load has parsed once already.
+func (t *trust) set(cfg *configs.Config, id *tokens.Identity) {
+	sets := map[gateway.IssuerID]tokens.KeySet{gateway.HomeIssuer: tokens.NewKeySet(id.Signing.PublicKey)}
+	for _, i := range cfg.Issuers {
+		if set, err := tokens.ParseKeySet(i.KeySet); err == nil {
+			sets[gateway.IssuerID(i.ID)] = set
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sets = sets
+}

@@ -1,0 +1,294 @@
+package configs
+
+import (
+	"encoding"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/url"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"go.yaml.in/yaml/v3"
+
+	"gardien/gateway"
+)
+
+// scalar holds one value against its type and its field's range.
+func (l *loader) scalar(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at string) {
+	if n.Tag == "!!null" {
+		l.report(n.Line, at, "it has no value", "give one, or remove the key for its default")
+		return
+	}
+	switch {
+	case t == reflect.TypeFor[Duration]():
+		l.duration(n, tag, at)
+	case reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+		v := reflect.New(t).Interface().(encoding.TextUnmarshaler)
+		if err := v.UnmarshalText([]byte(n.Value)); err != nil {
+			problem, remedy, _ := strings.Cut(err.Error(), ": ")
+			l.report(n.Line, at, problem, remedy)
+			return
+		}
+		n.Tag, n.Style = "!!str", yaml.DoubleQuotedStyle
+	case t.Kind() == reflect.Bool:
+		if n.Tag != "!!bool" {
+			l.report(n.Line, at, "want true or false, got "+kind(n), "write true or false without quotes")
+		}
+	case t.Kind() == reflect.Int:
+		l.integer(n, tag, at)
+	default:
+		l.text(n, tag, at)
+	}
+}
+
+func (l *loader) duration(n *yaml.Node, tag reflect.StructTag, at string) {
+	example := tag.Get("default")
+	if n.Tag == "!!int" || n.Tag == "!!float" {
+		l.report(n.Line, at, fmt.Sprintf("%s has no unit", n.Value), fmt.Sprintf("write it with one, as in %s", example))
+		return
+	}
+	var d Duration
+	if n.Value == "off" && tag.Get("off") != "" {
+		return
+	}
+	if err := d.UnmarshalText([]byte(n.Value)); err != nil || n.Value == "off" {
+		l.report(n.Line, at, fmt.Sprintf("%q is not a duration", n.Value), fmt.Sprintf("write it as in %s (ms, s, m, h)", example))
+		return
+	}
+	for _, bound := range []struct {
+		tag  string
+		sign time.Duration
+		word string
+	}{{"min", 1, "less than"}, {"max", -1, "more than"}} {
+		limit, err := time.ParseDuration(tag.Get(bound.tag))
+		if err == nil && (time.Duration(d)-limit)*bound.sign < 0 {
+			l.report(n.Line, at, fmt.Sprintf("%s is %s %s", n.Value, bound.word, tag.Get(bound.tag)), rangeOf(tag))
+		}
+	}
+}
+
+func rangeOf(tag reflect.StructTag) string {
+	lo, hi, off := tag.Get("min"), tag.Get("max"), ""
+	if lo == "" {
+		lo = "0"
+	}
+	if tag.Get("off") != "" {
+		off = ", or off"
+	}
+	if hi == "" {
+		return "choose " + lo + " or more" + off
+	}
+	return "choose " + lo + " to " + hi + off
+}
+
+func (l *loader) integer(n *yaml.Node, tag reflect.StructTag, at string) {
+	v, err := strconv.Atoi(n.Value)
+	if n.Tag != "!!int" || err != nil || n.Value != strconv.Itoa(v) {
+		l.report(n.Line, at, "want a whole number, got "+kind(n), "write it in decimal digits, without quotes, zeros in front or a unit")
+		return
+	}
+	lo, _ := strconv.Atoi(tag.Get("min"))
+	hi, err := strconv.Atoi(tag.Get("max"))
+	if err != nil {
+		hi = math.MaxInt
+	}
+	if v < lo || v > hi {
+		l.report(n.Line, at, fmt.Sprintf("%d is out of range", v), rangeOf(tag))
+	}
+}
+
+func (l *loader) text(n *yaml.Node, tag reflect.StructTag, at string) {
+	if n.Tag != "!!str" {
+		l.report(n.Line, at, "want a text, got "+kind(n), "put it in quotes")
+		return
+	}
+	if strings.ContainsFunc(n.Value, unicode.IsControl) {
+		l.report(n.Line, at, "it has control characters", "write it on one line of plain text")
+		return
+	}
+	if one := strings.Fields(tag.Get("oneof")); len(one) > 0 && !slices.Contains(one, n.Value) {
+		l.report(n.Line, at, fmt.Sprintf("%q is not known", n.Value), "choose one of "+strings.Join(one, ", "))
+	}
+}
+
+// check holds the parts against each other, and makes paths absolute.
+func (l *loader) check(c *Config, o Opts) {
+	bad := func(key, problem, remedy string) { l.report(l.lines[key], key, problem, remedy) }
+	tz := c.Gateway.TimeZone
+	// Abbreviations and fixed offsets do not know daylight-saving time (H6).
+	if _, err := time.LoadLocation(tz); err != nil || tz == "Local" || tz == "" || !strings.Contains(tz, "/") && tz != "UTC" || strings.HasPrefix(tz, "Etc/GMT") {
+		bad("gateway.time_zone", fmt.Sprintf("%q is not a time zone of a place", tz), "name one of the IANA list, as in Europe/Paris")
+	}
+	if c.Gateway.StateDir == "" {
+		bad("gateway.state_dir", "it is empty", "name a folder, as in /var/lib/gardien")
+	}
+	c.Gateway.StateDir, c.API.Socket, c.Cloud.CA = l.path(c.Gateway.StateDir), l.path(c.API.Socket), l.path(c.Cloud.CA)
+	if c.API.Socket == "" {
+		bad("api.socket", "it is empty", "name a path, as in /run/gardien/api.sock")
+	} else if len(c.API.Socket) > 107 {
+		bad("api.socket", "the path is longer than 107 bytes, the kernel's limit", "choose a shorter one")
+	}
+	if c.API.Listen != "" {
+		if _, port, err := net.SplitHostPort(c.API.Listen); err != nil || !isPort(port) {
+			bad("api.listen", fmt.Sprintf("%q is not an address and port", c.API.Listen), `write it as in ":8443", or "" for none`)
+		}
+	}
+	if c.Cloud.URL != "" {
+		if u, err := url.Parse(c.Cloud.URL); err != nil || u.Host == "" || u.Scheme != "https" && !loopback(u) {
+			bad("cloud.url", fmt.Sprintf("%q is not an https address", c.Cloud.URL), "write it as in https://cloud.example")
+		}
+	}
+	l.doors(c, bad)
+	l.readers(c, bad)
+	l.issuers(c, o, bad)
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && n <= 65535
+}
+
+// loopback allows plain http to this machine only.
+func loopback(u *url.URL) bool {
+	ip := net.ParseIP(u.Hostname())
+	return u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+const idRemedy = "use lower-case letters, digits and hyphens, at most 32, as in front-door"
+
+func (l *loader) doors(c *Config, bad func(key, problem, remedy string)) {
+	if len(c.Doors) > 64 {
+		bad("doors", "more than 64 doors", "use a second gateway")
+	}
+	seen := map[string]bool{}
+	for i := range c.Doors {
+		d, at := &c.Doors[i], fmt.Sprintf("doors[%d]", i)
+		if !gateway.DoorID(d.ID).Valid() {
+			bad(at+".id", fmt.Sprintf("%q is not a door id", d.ID), idRemedy)
+		} else if seen[d.ID] {
+			bad(at+".id", fmt.Sprintf("%q is the id of another door", d.ID), "give each door its own")
+		}
+		seen[d.ID] = true
+		if d.Name == "" {
+			d.Name = d.ID
+		}
+		switch {
+		case d.Strike == nil && d.Lock == nil:
+			bad(at, "it has neither strike nor lock", "add one of them, as in strike: {driver: sim}")
+		case d.Strike != nil && d.Lock != nil:
+			bad(at+".lock", "it has a strike and a lock", "keep one, or make two doors")
+		}
+		if d.Strike != nil {
+			l.pin(d.Strike.Driver, d.Strike.Pin, at+".strike.pin", bad)
+		}
+		if d.Lock != nil && d.Lock.Driver == "zwave" && d.Lock.Node == 0 {
+			bad(at+".lock.node", "missing", "name the lock's node number, as in node: 5")
+		}
+		if d.Contact != nil {
+			l.pin(d.Contact.Driver, d.Contact.Pin, at+".contact.pin", bad)
+		}
+		if d.REX != nil {
+			l.pin(d.REX.Driver, d.REX.Pin, at+".rex.pin", bad)
+		}
+	}
+}
+
+func (l *loader) pin(driver, pin, at string, bad func(key, problem, remedy string)) {
+	if driver == "gpio" && pin == "" {
+		bad(at, "missing", "name the GPIO line, as in pin: GPIO17")
+	}
+	if driver == "sim" && pin != "" {
+		bad(at, "a simulated device has no pin", "remove it, or choose driver: gpio")
+	}
+}
+
+func (l *loader) readers(c *Config, bad func(key, problem, remedy string)) {
+	seen := map[string]bool{}
+	for i, r := range c.Readers {
+		at := fmt.Sprintf("readers[%d]", i)
+		if !gateway.ReaderID(r.ID).Valid() {
+			remedy := idRemedy
+			if r.ID == string(gateway.ReaderLAN) || r.ID == string(gateway.ReaderApp) {
+				remedy = `"lan" and "app" name what comes without a reader: choose another`
+			}
+			bad(at+".id", fmt.Sprintf("%q is not a reader id", r.ID), remedy)
+		} else if seen[r.ID] {
+			bad(at+".id", fmt.Sprintf("%q is the id of another reader", r.ID), "give each reader its own")
+		}
+		seen[r.ID] = true
+		if !slices.ContainsFunc(c.Doors, func(d Door) bool { return d.ID == r.Door }) {
+			bad(at+".door", fmt.Sprintf("there is no door %q", r.Door), "choose one of "+doorIDs(c))
+		}
+		switch {
+		case r.Driver == "wiegand" && (r.D0 == "" || r.D1 == ""):
+			bad(at, "a Wiegand reader needs d0 and d1", "name both lines, as in d0: GPIO5, d1: GPIO6")
+		case r.Driver == "evdev" && r.Device == "":
+			bad(at, "an evdev reader needs device", "name it, as in device: /dev/input/by-id/usb-…-event-kbd")
+		}
+	}
+}
+
+func doorIDs(c *Config) string {
+	var ids []string
+	for _, d := range c.Doors {
+		ids = append(ids, d.ID)
+	}
+	return strings.Join(ids, ", ")
+}
+
+func (l *loader) issuers(c *Config, o Opts, bad func(key, problem, remedy string)) {
+	seen := map[string]bool{}
+	for i := range c.Issuers {
+		s, at := &c.Issuers[i], fmt.Sprintf("issuers[%d]", i)
+		switch {
+		case s.ID == string(gateway.HomeIssuer):
+			bad(at+".id", `"home" is the issuer of grants made at home`, "use the issuer's own id, as in colis-x.example")
+		case !gateway.IssuerID(s.ID).Valid():
+			bad(at+".id", fmt.Sprintf("%q is not an issuer id", s.ID), "use lower-case letters, digits, dots and hyphens, at most 64, as in colis-x.example")
+		case seen[s.ID]:
+			bad(at+".id", fmt.Sprintf("%q is the id of another issuer", s.ID), "give each issuer one entry")
+		}
+		seen[s.ID] = true
+		if s.Name == "" {
+			s.Name = s.ID
+		}
+		for j, d := range s.Doors {
+			if !slices.ContainsFunc(c.Doors, func(x Door) bool { return x.ID == d }) {
+				bad(fmt.Sprintf("%s.doors[%d]", at, j), fmt.Sprintf("there is no door %q", d), "choose from "+doorIDs(c))
+			}
+		}
+		for j, w := range s.Hours {
+			if err := gateway.Window(w).Validate(); err != nil {
+				bad(fmt.Sprintf("%s.hours[%d]", at, j), err.Error(), `write it as in {days: [mon, tue], from: "08:00", to: "20:00"}`)
+			}
+		}
+		s.Keys = l.path(s.Keys)
+		l.keys(s, at+".keys", o, bad)
+	}
+}
+
+func (l *loader) keys(s *Issuer, at string, o Opts, bad func(key, problem, remedy string)) {
+	f, err := os.Open(s.Keys)
+	if err != nil {
+		bad(at, err.Error(), "put the issuer's jwks.json there; \"gardien-issuer keygen\" makes one")
+		return
+	}
+	defer f.Close()
+	const most = 64 << 10
+	if s.KeySet, err = io.ReadAll(io.LimitReader(f, most+1)); err != nil || len(s.KeySet) > most {
+		bad(at, s.Keys+" is not a readable file of at most 64 KiB", "put the issuer's jwks.json there")
+		return
+	}
+	if o.CheckKeys != nil {
+		if err := o.CheckKeys(s.KeySet); err != nil {
+			bad(at, fmt.Sprintf("%s: %v", s.Keys, err), "ask the issuer for its public key set (JWKS)")
+		}
+	}
+}

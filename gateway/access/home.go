@@ -1,0 +1,172 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"gardien/gateway"
+)
+
+// HomeGrant is what a resident asks for.
+type HomeGrant struct {
+	Doors     []gateway.DoorID
+	NotBefore time.Time // zero: now
+	NotAfter  time.Time // zero: as long as the schedule
+	Uses      int
+	Schedule  *gateway.Schedule
+	Sub       string
+	PIN       bool
+	Duress    gateway.ResidentID // the PIN is this resident's duress PIN
+}
+
+// ErrClock says that the gateway does not know the time well enough.
+var ErrClock = errors.New("the clock is undecided: set it, or confirm it with \"gardien clock confirm\"")
+
+// Home makes a grant at home: the same object as a carrier's, signed, sealed, and
+// taken in by the same way (A1). The PIN is long enough for the live ones (P1) and
+// given this once. Bad requests are *gateway.Refusal.
+func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, gateway.PIN, error) {
+	at := c.clock.Read()
+	g := gateway.Grant{
+		ID:      gateway.GrantID{Issuer: gateway.HomeIssuer, JTI: gateway.NewJTI()},
+		Version: 1, Status: gateway.GrantActive, Doors: h.Doors,
+		IssuedAt: at.Earliest.Truncate(time.Second),
+		Period:   gateway.Period{NotBefore: h.NotBefore, NotAfter: h.NotAfter},
+		Uses:     h.Uses, Schedule: h.Schedule, Sub: h.Sub,
+	}
+	if g.NotBefore.IsZero() {
+		g.NotBefore = at.Earliest.Truncate(time.Second)
+	}
+	if g.NotAfter.IsZero() {
+		g.NotAfter = gateway.MaxTime
+	}
+	if !g.NotBefore.Before(g.NotAfter) || at.In(g.Period) == gateway.PlaceOver {
+		return g.ID, gateway.PIN{}, &gateway.Refusal{Reason: gateway.Expired, Detail: "the grant would be over already: not_after must lie after now and not_before"}
+	}
+	for range 20 { // a PIN that is taken is drawn again
+		if h.PIN {
+			n, err := c.pinLength(ctx, h.Doors)
+			if err != nil {
+				return g.ID, gateway.PIN{}, err
+			}
+			g.PIN = gateway.DrawPIN(n)
+		}
+		text, err := c.tokens.Sign(g)
+		if err != nil {
+			return g.ID, gateway.PIN{}, err
+		}
+		in, err := c.takeHome(ctx, text, h.Duress)
+		if err != nil || in.Refusal == nil {
+			return g.ID, g.PIN, err
+		}
+		if !h.PIN || in.Refusal.Reason != gateway.BeyondPolicy {
+			return g.ID, gateway.PIN{}, in.Refusal
+		}
+	}
+	return g.ID, gateway.PIN{}, errors.New("found no free PIN in 20 draws")
+}
+
+// takeHome is Take for the gateway's own text: a PIN that collides makes no event,
+// and a duress PIN is marked in the same transaction.
+func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.ResidentID) (Intake, error) {
+	at := c.clock.Read()
+	g, refusal := c.tokens.Grant(text)
+	if refusal != nil {
+		return Intake{g.ID, "rejected", refusal}, nil
+	}
+	var t taken
+	err := c.ledger.Update(ctx, func(tx Tx) error {
+		if t = c.take(tx, g, at); t.refusal == nil && duress != "" {
+			tx.WipePINs(g.ID)
+			for _, door := range c.here(g) {
+				tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len(), Duress: duress}, c.pinMAC(door, g.PIN))
+			}
+		}
+		return tx.Err()
+	})
+	return Intake{g.ID, "accepted", t.refusal}, err
+}
+
+func (c *Controller) pinLength(ctx context.Context, doors []gateway.DoorID) (int, error) {
+	n := gateway.MinPIN
+	for _, d := range doors {
+		live, err := c.ledger.LivePINs(ctx, d)
+		if err != nil {
+			return 0, err
+		}
+		need := gateway.PINLength(live + 1)
+		if need == 0 {
+			return 0, &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("door %s has %d live PINs; revoke one first", d, live)}
+		}
+		n = max(n, need)
+	}
+	return n, nil
+}
+
+// Revoke ends a grant: one made at home by a signed revocation, a third party's by
+// a block here. found is false where there is no such grant.
+func (c *Controller) Revoke(ctx context.Context, id gateway.GrantID) (found bool, err error) {
+	if id.Issuer != gateway.HomeIssuer {
+		return c.Block(ctx, id)
+	}
+	g, found, err := c.ledger.Grant(ctx, id)
+	if err != nil || !found || g.Status == gateway.GrantRevoked {
+		return found, err
+	}
+	g.Status, g.Version = gateway.GrantRevoked, g.Version+1
+	text, err := c.tokens.Sign(g.Grant)
+	if err != nil {
+		return true, err
+	}
+	in, err := c.Take(ctx, text)
+	if err == nil && in.Refusal != nil {
+		err = in.Refusal
+	}
+	return true, err
+}
+
+// Explanation is what the rule says of a grant at a door and an instant.
+type Explanation struct {
+	Door    gateway.DoorID
+	Verdict gateway.Reason // "" grants
+	Checks  []Check
+}
+
+// Explain answers every check for any grant and instant, as if the clock were sure.
+// Uses, pauses and the door's state are those of now.
+func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, t time.Time) (x Explanation, found bool, err error) {
+	g, found, err := c.ledger.Grant(ctx, id)
+	if err != nil || !found {
+		return x, found, err
+	}
+	if door == "" {
+		if doors := c.here(g.Grant); len(doors) > 0 {
+			door = doors[0]
+		} else {
+			door = g.Doors[0]
+		}
+	}
+	at := gateway.Reading{Wall: t, Earliest: t, Latest: t, State: gateway.ClockSynced}
+	rules := c.rules.Load()
+	f := Facts{At: at, Zone: rules.Zone, Door: door, Grant: g, Blocked: c.doors.Blocked(door)}
+	if p, ok, err := c.ledger.PINOf(ctx, id, door); err != nil {
+		return x, true, err
+	} else if ok {
+		f.PIN = &p
+	}
+	if id.Issuer == gateway.HomeIssuer {
+		f.Policy = gateway.HomePolicy(rules.Doors)
+	} else {
+		f.Policy = rules.Issuers[id.Issuer].Policy
+		st, e1 := c.ledger.Issuer(ctx, id.Issuer, rules.day(at))
+		paused, e2 := c.ledger.Paused(ctx)
+		if err := errors.Join(e1, e2); err != nil {
+			return x, true, err
+		}
+		f.Issuer, f.AllPaused = st, paused
+	}
+	checks := Judge(f)
+	return Explanation{door, Verdict(checks), checks}, true, nil
+}

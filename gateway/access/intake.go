@@ -1,0 +1,193 @@
+package access
+
+import (
+	"context"
+	"crypto/hmac"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"gardien/gateway"
+)
+
+// taken is what became of a verified grant when it met the stored one.
+type taken struct {
+	record    gateway.GrantRecord // what is judged from now on
+	isNew     bool                // it changed what is stored
+	outdated  gateway.Reason      // the stored version contradicts it
+	pinRefuse string              // its PIN is not acceptable here
+	refusal   *gateway.Refusal    // it was not stored
+}
+
+// take puts a verified grant into the cache, if it is news. The highest version
+// stands for ever; a revocation is kept whatever its period, door or policy (A9).
+func (c *Controller) take(tx Tx, g gateway.Grant, at gateway.Reading) taken {
+	stored, found := tx.Grant(g.ID)
+	digest := c.digest(g)
+	switch {
+	case found && g.Version < stored.Version && stored.Status == gateway.GrantRevoked:
+		return taken{record: stored, outdated: gateway.Revoked,
+			refusal: &gateway.Refusal{Reason: gateway.Revoked, Detail: fmt.Sprintf("version %d revoked it", stored.Version)}}
+	case found && g.Version < stored.Version:
+		return taken{record: stored, outdated: gateway.UnknownCredential,
+			refusal: &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: fmt.Sprintf("version %d is known already", stored.Version)}}
+	case found && g.Version == stored.Version && hmac.Equal(digest, stored.Digest):
+		return taken{record: stored}
+	case found && g.Version == stored.Version:
+		return taken{record: stored, outdated: gateway.UnknownCredential,
+			refusal: &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "this version was issued with other claims: raise ver"}}
+	}
+	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
+	if g.Status != gateway.GrantRevoked {
+		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.PIN.IsZero() {
+			t.refusal = c.refusePIN(tx, g)
+			if t.refusal != nil {
+				t.pinRefuse = t.refusal.Detail
+			}
+		}
+	}
+	if t.refusal != nil {
+		return t
+	}
+	c.keep(tx, g, digest, found, at)
+	// Read it back: what is void after a restore shows now.
+	t.record, _ = tx.Grant(g.ID)
+	t.isNew = true
+	return t
+}
+
+// refuseNow gives the reason not to keep an active grant at all.
+func refuseNow(g gateway.Grant, at gateway.Reading) *gateway.Refusal {
+	switch {
+	case at.In(g.Period) == gateway.PlaceOver:
+		return &gateway.Refusal{Reason: gateway.Expired, Detail: "it is over"}
+	case g.IssuedAt.After(at.Latest.Add(iatLeeway)):
+		return &gateway.Refusal{Reason: gateway.NotYetValid, Detail: "its iat is in the future: set the issuer's clock"}
+	}
+	return nil
+}
+
+// refusePIN holds a new PIN against the live ones of each door (P1, P11).
+func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
+	for _, door := range c.here(g) {
+		live := tx.LivePINs(door, g.ID) + 1
+		need := gateway.PINLength(live)
+		if need == 0 {
+			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("door %s has %d live PINs, and more would make guessing easy", door, live-1)}
+		}
+		if g.PIN.Len() < need {
+			return &gateway.Refusal{Reason: gateway.BeyondPolicy,
+				Detail: fmt.Sprintf("a PIN of %d digits is too short for %d live PINs at door %s: use %d digits", g.PIN.Len(), live, door, need)}
+		}
+		if p, taken := tx.PIN(door, c.pinMAC(door, g.PIN)); taken && p.Grant != g.ID {
+			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the PIN equals a live one at door %s: draw another", door)}
+		}
+	}
+	return nil
+}
+
+// here lists the grant's doors that this gateway has.
+func (c *Controller) here(g gateway.Grant) []gateway.DoorID {
+	var doors []gateway.DoorID
+	for _, d := range c.rules.Load().Doors {
+		if g.For(d) {
+			doors = append(doors, d)
+		}
+	}
+	return doors
+}
+
+func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at gateway.Reading) {
+	tx.WipePINs(g.ID)
+	tx.PutGrant(g, digest)
+	if !g.PIN.IsZero() && g.Status == gateway.GrantActive {
+		for _, door := range c.here(g) {
+			tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.pinMAC(door, g.PIN))
+		}
+	}
+	if !g.IssuedAt.After(at.Latest.Add(iatLeeway)) {
+		tx.Heard(g.ID.Issuer, g.IssuedAt)
+	}
+	c.clock.Raise(g.IssuedAt)
+	tx.Floor(c.clock.Floor(at))
+	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub}
+	switch {
+	case g.Status == gateway.GrantRevoked:
+		e.Type = gateway.GrantRevokedOn
+	case found:
+		e.Type = gateway.GrantUpdated
+	}
+	tx.AppendAt(at, e)
+}
+
+// digest is a keyed hash of all claims: it tells an equal version with other claims
+// without keeping the PIN or the reference.
+func (c *Controller) digest(g gateway.Grant) []byte {
+	pin := g.PIN.Reveal()
+	g.PIN = gateway.PIN{}
+	b, err := json.Marshal(struct {
+		gateway.Grant
+		PIN string
+	}{g, pin})
+	if err != nil {
+		panic(err) // every field of a parsed grant can be written
+	}
+	return c.mac("grant", string(b))
+}
+
+// Intake is what became of a document that was handed in.
+type Intake struct {
+	ID      gateway.GrantID
+	Result  string // accepted, known, rejected
+	Refusal *gateway.Refusal
+}
+
+// Take takes a grant, sealed or not, into the cache. An error means that the
+// database failed and nothing was kept.
+func (c *Controller) Take(ctx context.Context, text string) (Intake, error) {
+	at := c.clock.Read()
+	g, refusal := c.tokens.Grant(text)
+	if refusal != nil {
+		c.reject(ctx, g.ID, refusal, at)
+		return Intake{g.ID, "rejected", refusal}, nil
+	}
+	var t taken
+	err := c.ledger.Update(ctx, func(tx Tx) error {
+		t = c.take(tx, g, at)
+		if tx.Err() == nil && !t.isNew {
+			return errDenied
+		}
+		return tx.Err()
+	})
+	if err != nil && !errors.Is(err, errDenied) {
+		return Intake{}, err
+	}
+	if t.refusal != nil {
+		c.reject(ctx, g.ID, t.refusal, at)
+		return Intake{g.ID, "rejected", t.refusal}, nil
+	}
+	if t.isNew {
+		return Intake{g.ID, "accepted", nil}, nil
+	}
+	return Intake{g.ID, "known", nil}, nil
+}
+
+func (c *Controller) reject(ctx context.Context, id gateway.GrantID, r *gateway.Refusal, at gateway.Reading) {
+	c.denials.add(ctx, c, gateway.Event{Type: gateway.GrantRejected, Issuer: id.Issuer, Grant: id.JTI, Reason: r.Reason}, at)
+}
+
+// Block denies a third party's grant here until a higher version of it comes; found
+// is false where there is no such grant.
+func (c *Controller) Block(ctx context.Context, id gateway.GrantID) (found bool, err error) {
+	at := c.clock.Read()
+	err = c.ledger.Update(ctx, func(tx Tx) error {
+		var g gateway.GrantRecord
+		if g, found = tx.Grant(id); !found || g.Block || g.Status == gateway.GrantRevoked {
+			return tx.Err()
+		}
+		tx.Block(id)
+		tx.WipePINs(id)
+		return tx.AppendAt(at, gateway.Event{Type: gateway.GrantRevokedOn, Issuer: id.Issuer, Grant: id.JTI, Sub: g.Sub})
+	})
+	return found, err
+}

@@ -1,0 +1,259 @@
+package access
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"gardien/gateway"
+)
+
+// iatLeeway is how far ahead an issuer's clock may be.
+const iatLeeway = time.Minute
+
+// Facts is all that the rule knows.
+type Facts struct {
+	At        gateway.Reading
+	Zone      *time.Location
+	Door      gateway.DoorID
+	Blocked   bool // the door's lock is jammed or unknown
+	Grant     gateway.GrantRecord
+	Outdated  gateway.Reason // a stored version contradicts the one presented: why
+	Policy    gateway.Policy
+	Issuer    gateway.IssuerState
+	AllPaused bool
+	PIN       *gateway.PINRecord // of the PIN that was typed, or that the grant has here
+	PINRefuse string             // a PIN that was refused when the grant came: why
+	Retry     bool               // within the retry grace of an entry that nobody took
+}
+
+// Check is one question of the rule and its answer.
+type Check struct {
+	Name   string         `json:"check"`
+	OK     bool           `json:"ok"`
+	Reason gateway.Reason `json:"reason,omitempty"`
+	Detail string         `json:"detail,omitempty"`
+}
+
+// Judge answers every check, in order.
+func Judge(f Facts) []Check {
+	checks := []Check{
+		{Name: "version", Reason: f.Outdated},
+		f.status(), f.door(), f.period(), f.clock(), f.schedule(),
+	}
+	if f.Grant.ID.Issuer != gateway.HomeIssuer {
+		checks = append(checks, f.policyDoors(), f.policyHours(), f.policyUses(), f.policyValidity(), f.perDay())
+	}
+	checks = append(checks, f.pin())
+	if f.Grant.ID.Issuer != gateway.HomeIssuer {
+		checks = append(checks, f.paused(), f.stale())
+	}
+	checks = append(checks, f.doorState(), f.uses())
+	for i := range checks {
+		checks[i].OK = checks[i].Reason == ""
+	}
+	return checks
+}
+
+// Verdict is the first reason against; "" grants.
+func Verdict(checks []Check) gateway.Reason {
+	for _, c := range checks {
+		if !c.OK {
+			return c.Reason
+		}
+	}
+	return ""
+}
+
+func (f *Facts) status() Check {
+	c := Check{Name: "status", Detail: string(f.Grant.Status)}
+	if f.Grant.Status != gateway.GrantActive || f.Grant.Block {
+		c.Reason = gateway.Revoked
+	}
+	if f.Grant.Block {
+		c.Detail = "deleted by a resident until the issuer sends a higher version"
+	}
+	return c
+}
+
+func (f *Facts) door() Check {
+	c := Check{Name: "door", Detail: fmt.Sprintf("%s of %v", f.Door, f.Grant.Doors)}
+	if !f.Grant.For(f.Door) {
+		c.Reason = gateway.WrongDoor
+	}
+	return c
+}
+
+func (f *Facts) period() Check {
+	c := Check{Name: "period", Detail: f.local(f.Grant.NotBefore) + " to " + f.local(f.Grant.NotAfter)}
+	switch f.At.In(f.Grant.Period) {
+	case gateway.PlaceOver:
+		c.Reason = gateway.Expired
+	case gateway.PlaceBefore:
+		c.Reason = gateway.NotYetValid
+	}
+	if c.Reason == "" && f.Grant.IssuedAt.After(f.At.Latest.Add(iatLeeway)) {
+		c.Reason, c.Detail = gateway.NotYetValid, "issued in the future, at "+f.local(f.Grant.IssuedAt)
+	}
+	return c
+}
+
+// clock denies what the interval of time leaves open (T5): a grant that may be
+// over, or a calendar that cannot be read.
+func (f *Facts) clock() Check {
+	c := Check{Name: "clock", Detail: fmt.Sprintf("%s: %s to %s", f.At.State, f.local(f.At.Earliest), f.local(f.At.Latest))}
+	third := f.Grant.ID.Issuer != gateway.HomeIssuer
+	calendar := f.Grant.Schedule != nil || third && (len(f.Policy.Hours) > 0 || f.Policy.PerDay > 0 || f.Policy.OfflineLimit > 0)
+	if f.At.In(f.Grant.Period) == gateway.PlaceUndecided || f.At.State == gateway.ClockUndecided && calendar {
+		c.Reason = gateway.ClockUntrusted
+	}
+	return c
+}
+
+func (f *Facts) schedule() Check {
+	c := Check{Name: "schedule", Detail: "always"}
+	if f.Grant.Schedule != nil {
+		c.Detail = fmt.Sprintf("%d windows in %s", len(f.Grant.Schedule.Windows), f.Zone)
+	}
+	if f.At.State == gateway.ClockUndecided {
+		return c // the clock check has spoken
+	}
+	c.Reason = hours(f.Grant.Schedule.Covers(f.At.Earliest, f.At.Latest, f.Zone))
+	return c
+}
+
+// hours turns coverage of the interval of now into a reason.
+func hours(all, some bool) gateway.Reason {
+	switch {
+	case all:
+		return ""
+	case some:
+		return gateway.ClockUntrusted
+	}
+	return gateway.OutsideSchedule
+}
+
+func (f *Facts) policyDoors() Check {
+	c := Check{Name: "policy doors", Detail: fmt.Sprint(f.Policy.Doors)}
+	if !slices.Contains(f.Policy.Doors, f.Door) {
+		c.Reason = gateway.BeyondPolicy
+	}
+	return c
+}
+
+func (f *Facts) policyHours() Check {
+	c := Check{Name: "policy hours", Detail: "always"}
+	if len(f.Policy.Hours) == 0 {
+		return c
+	}
+	c.Detail = fmt.Sprintf("%d windows in %s", len(f.Policy.Hours), f.Zone)
+	if f.At.State != gateway.ClockUndecided {
+		c.Reason = hours(gateway.WindowsCover(f.Policy.Hours, f.At.Earliest, f.At.Latest, f.Zone))
+	}
+	return c
+}
+
+func (f *Facts) policyUses() Check {
+	c := Check{Name: "policy one_time_only", Detail: "any number of uses"}
+	if f.Policy.OneTimeOnly {
+		c.Detail = "exactly one use"
+		if f.Grant.Uses != 1 {
+			c.Reason = gateway.BeyondPolicy
+		}
+	}
+	return c
+}
+
+func (f *Facts) policyValidity() Check {
+	length := f.Grant.NotAfter.Sub(f.Grant.NotBefore)
+	c := Check{Name: "policy max_validity", Detail: "any"}
+	if f.Policy.MaxValidity > 0 {
+		c.Detail = fmt.Sprintf("%s of %s", length, f.Policy.MaxValidity)
+		if length > f.Policy.MaxValidity {
+			c.Reason = gateway.BeyondPolicy
+		}
+	}
+	return c
+}
+
+func (f *Facts) perDay() Check {
+	c := Check{Name: "policy per_day", Detail: "any number"}
+	if f.Policy.PerDay > 0 {
+		c.Detail = fmt.Sprintf("%d of %d so far", f.Issuer.Today, f.Policy.PerDay)
+		if f.Issuer.Today >= f.Policy.PerDay && !f.Retry {
+			c.Reason = gateway.BeyondPolicy
+		}
+	}
+	return c
+}
+
+func (f *Facts) pin() Check {
+	c := Check{Name: "pin", Detail: "none"}
+	switch {
+	case f.PINRefuse != "":
+		c.Reason, c.Detail = gateway.BeyondPolicy, f.PINRefuse
+	case f.PIN != nil:
+		need := gateway.PINLength(f.PIN.Rank)
+		c.Detail = fmt.Sprintf("%d digits, live PIN number %d of the door", f.PIN.Length, f.PIN.Rank)
+		if need == 0 || f.PIN.Length < need {
+			c.Reason = gateway.BeyondPolicy
+		}
+	}
+	return c
+}
+
+func (f *Facts) paused() Check {
+	c := Check{Name: "issuer not paused"}
+	switch {
+	case f.AllPaused:
+		c.Reason, c.Detail = gateway.IssuerPaused, "all third parties are paused"
+	case f.Issuer.Paused:
+		c.Reason, c.Detail = gateway.IssuerPaused, "paused by a resident"
+	}
+	return c
+}
+
+// stale counts from the newest manifest; until the first one, from the newest
+// verified document of the issuer (A9).
+func (f *Facts) stale() Check {
+	c := Check{Name: "issuer heard from", Detail: "no limit"}
+	if f.Policy.OfflineLimit == 0 || f.At.State == gateway.ClockUndecided {
+		return c
+	}
+	from := f.Issuer.ManifestAt
+	if from.IsZero() {
+		from = f.Issuer.HeardAt
+	}
+	c.Detail = fmt.Sprintf("at %s, limit %s", f.local(from), f.Policy.OfflineLimit)
+	if f.At.Latest.Sub(from) > f.Policy.OfflineLimit {
+		c.Reason = gateway.IssuerStale
+	}
+	return c
+}
+
+func (f *Facts) doorState() Check {
+	c := Check{Name: "door ready"}
+	if f.Blocked {
+		c.Reason, c.Detail = gateway.DoorBlocked, "the lock is jammed or does not report"
+	}
+	return c
+}
+
+func (f *Facts) uses() Check {
+	c := Check{Name: "uses", Detail: "no limit"}
+	left, limited := f.Grant.UsesLeft()
+	if limited {
+		c.Detail = fmt.Sprintf("%d of %d left", left, f.Grant.Uses)
+	}
+	switch {
+	case f.Grant.Spoilt:
+		c.Reason, c.Detail = gateway.UsesSpent, "made before a backup was restored: it may have been used since"
+	case f.Retry:
+		c.Detail = "a retry of an entry that nobody took"
+	case limited && left == 0:
+		c.Reason = gateway.UsesSpent
+	}
+	return c
+}
+
+func (f *Facts) local(t time.Time) string { return t.In(f.Zone).Format(time.RFC3339) }

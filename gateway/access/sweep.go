@@ -1,0 +1,93 @@
+package access
+
+import (
+	"context"
+	"time"
+
+	"gardien/gateway"
+)
+
+// sweepEvery keeps P6: a PIN's row is gone within 60 s of its end.
+const sweepEvery = 30 * time.Second
+
+// Ready is closed when Run has begun.
+func (c *Controller) Ready() <-chan struct{} { return c.ready }
+
+func (c *Controller) String() string { return "access" }
+
+// Run sweeps grants that have ended and writes counted refusals.
+func (c *Controller) Run(ctx context.Context) error {
+	sweep := time.NewTicker(sweepEvery)
+	defer sweep.Stop()
+	var flush <-chan time.Time
+	close(c.ready)
+	for {
+		select {
+		case <-ctx.Done():
+			c.denials.flush(ctx, c)
+			return nil
+		case <-c.denials.wake:
+			if flush == nil {
+				flush = time.After(denialsEvery)
+			}
+		case <-flush:
+			flush = nil
+			if err := c.denials.flush(ctx, c); err != nil {
+				flush = time.After(denialsEvery)
+			}
+		case <-sweep.C:
+			if err := c.Sweep(ctx); err != nil && ctx.Err() == nil {
+				c.log.Warn("ended grants are swept later", "err", err)
+			}
+		}
+	}
+}
+
+// Sweep ends what is surely over: PINs are wiped, and the record says which grants
+// expired unused.
+func (c *Controller) Sweep(ctx context.Context) error {
+	at := c.clock.Read()
+	over, err := c.ledger.Ending(ctx, at.Earliest, 100)
+	if err != nil {
+		return err
+	}
+	spent, err := c.ledger.SpentPINs(ctx)
+	if err != nil {
+		return err
+	}
+	// A PIN that may still be tried again within its grace is left alone.
+	wipe := spent[:0]
+	for _, g := range spent {
+		if !c.graced(g) {
+			wipe = append(wipe, g)
+		}
+	}
+	if len(over)+len(wipe) == 0 {
+		return nil
+	}
+	return c.ledger.Update(ctx, func(tx Tx) error {
+		for _, g := range wipe {
+			tx.WipePINs(g.ID)
+		}
+		for _, g := range over {
+			tx.WipePINs(g.ID)
+			left, limited := g.UsesLeft()
+			if tx.Ended(g.ID) && g.Status == gateway.GrantActive && !g.Block && !(limited && left == 0) {
+				tx.AppendAt(at, gateway.Event{Type: gateway.GrantExpired, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
+			}
+		}
+		return tx.Err()
+	})
+}
+
+func (c *Controller) graced(g gateway.GrantRecord) bool {
+	for _, door := range c.here(g.Grant) {
+		if _, ok := c.doors.Retry(door, g.ID); ok {
+			return true
+		}
+	}
+	return false
+}
+
+// Restored forgets what was cached of the database.
+func (c *Controller) Restored() { c.throttles.forget() }

@@ -1,0 +1,91 @@
+package access
+
+import (
+	"time"
+
+	"gardien/gateway"
+)
+
+// The numbers of P2 and P3.
+const (
+	freeFailures  = 3
+	firstLockOut  = 30 * time.Second
+	longestLock   = 15 * time.Minute
+	alarmFailures = 10
+	dayFailures   = 50
+	day           = 24 * time.Hour
+)
+
+// resume adapts a throttle to the present boot: a lock-out that another boot
+// began runs anew from now, so that a power cut shortens nothing (P4).
+func resume(t gateway.Throttle, now gateway.Reading) gateway.Throttle {
+	if t.Boot != now.Boot && t.LockedFor > 0 {
+		t.Locked = now.SinceBoot
+	}
+	t.Boot = now.Boot
+	return t
+}
+
+// lockedOut reports whether the reader takes no PIN now. It counts on the boot
+// clock, which no step of the wall clock moves.
+func lockedOut(t gateway.Throttle, now gateway.Reading) bool {
+	return t.LockedFor > 0 && now.SinceBoot-t.Locked < t.LockedFor
+}
+
+// failed counts a wrong PIN; locked reports whether a lock-out begins with it.
+func failed(t gateway.Throttle, now gateway.Reading) (next gateway.Throttle, locked bool) {
+	t.Recent = append(recent(t, now), gateway.ThrottleMark{At: now.Wall, Boot: now.Boot, SinceBoot: now.SinceBoot})
+	t.Failures++
+	if len(t.Recent) >= dayFailures && t.PausedAt.IsZero() {
+		t.PausedAt = now.Wall
+	}
+	if t.Failures <= freeFailures {
+		return t, false
+	}
+	t.LockedFor = min(firstLockOut<<min(t.Level, 10), longestLock)
+	t.Locked = now.SinceBoot
+	t.Level++
+	return t, true
+}
+
+// recent keeps the failures of the last 24 hours: by the boot clock within a boot,
+// else by the wall clock where it is believed, else all.
+func recent(t gateway.Throttle, now gateway.Reading) []gateway.ThrottleMark {
+	var keep []gateway.ThrottleMark
+	for _, m := range t.Recent {
+		age := now.SinceBoot - m.SinceBoot
+		if m.Boot != now.Boot {
+			if now.State == gateway.ClockUndecided {
+				age = 0
+			} else {
+				age = now.Earliest.Sub(m.At)
+			}
+		}
+		if age < day {
+			keep = append(keep, m)
+		}
+	}
+	return keep[max(0, len(keep)-dayFailures):]
+}
+
+// succeeded forgets failures in a row; those of the day stay. A resident's own
+// PIN also ends the pause of third-party PINs.
+func succeeded(t gateway.Throttle, home bool) gateway.Throttle {
+	t.Failures, t.Level, t.LockedFor = 0, 0, 0
+	if home && !t.PausedAt.IsZero() {
+		t.PausedAt, t.Recent = time.Time{}, nil
+	}
+	return t
+}
+
+// pausedToday reports whether third-party PINs are paused at the reader: until a
+// resident or the next day of a believed clock (P3).
+func pausedToday(t gateway.Throttle, now gateway.Reading, zone *time.Location) bool {
+	if t.PausedAt.IsZero() {
+		return false
+	}
+	if now.State == gateway.ClockUndecided {
+		return true
+	}
+	return now.Earliest.In(zone).Format(time.DateOnly) <= t.PausedAt.In(zone).Format(time.DateOnly)
+}

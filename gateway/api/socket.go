@@ -1,0 +1,131 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Group is the group whose members act as residents on the socket.
+const Group = "gardien"
+
+// Socket serves the API on a Unix socket.
+type Socket struct {
+	path    string
+	handler http.Handler
+	log     *slog.Logger
+	ready   chan struct{}
+	gid     int
+}
+
+// NewSocket makes the task.
+func NewSocket(path string, h http.Handler, log *slog.Logger) *Socket {
+	return &Socket{path: path, handler: h, log: log, ready: make(chan struct{})}
+}
+
+func (s *Socket) String() string { return "socket" }
+
+// Ready is closed when the socket answers.
+func (s *Socket) Ready() <-chan struct{} { return s.ready }
+
+// Run serves until ctx ends.
+func (s *Socket) Run(ctx context.Context) error {
+	l, err := s.listen()
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	srv := &http.Server{
+		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 70 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return withCaller(ctx, Caller{Local: s.trusted(c)})
+		},
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	close(s.ready)
+	select {
+	case err := <-done:
+		return fmt.Errorf("socket: %w", err)
+	case <-ctx.Done():
+	}
+	grace, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(grace); err != nil {
+		srv.Close()
+	}
+	<-done
+	return nil
+}
+
+func (s *Socket) serve(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+
+// listen makes the socket, 0660 and of group gardien; one that a dead process left
+// is replaced. (The lock on the state folder has shown that none is alive.)
+func (s *Socket) listen() (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(s.path), 0o750); err != nil {
+		return nil, err
+	}
+	if fi, err := os.Lstat(s.path); err == nil && fi.Mode().Type() != fs.ModeSocket {
+		return nil, fmt.Errorf("%s is there and is no socket: move it away, or set api.socket to another path", s.path)
+	}
+	if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	l, err := net.Listen("unix", s.path)
+	if err != nil {
+		return nil, err
+	}
+	s.gid = os.Getegid()
+	if g, err := user.LookupGroup(Group); err == nil {
+		s.gid, _ = strconv.Atoi(g.Gid)
+	} else {
+		s.log.Warn("there is no group gardien: the socket is for this process's group; \"groupadd --system gardien\" makes it", "gid", s.gid)
+	}
+	if s.gid != os.Getegid() {
+		if err := os.Chown(s.path, -1, s.gid); err != nil {
+			s.log.Warn("the socket stays with this process's group: join group gardien, or start as root", "err", err)
+			s.gid = os.Getegid()
+		}
+	}
+	return l, os.Chmod(s.path, 0o660)
+}
+
+// trusted asks the kernel who is at the other end: root, our own user, or a member of
+// the group.
+func (s *Socket) trusted(c net.Conn) bool {
+	uc, ok := c.(*net.UnixConn)
+	if !ok {
+		return false
+	}
+	raw, err := uc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var cred *unix.Ucred
+	if err := raw.Control(func(fd uintptr) { cred, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) }); err != nil || cred == nil {
+		return false
+	}
+	if cred.Uid == 0 || int(cred.Uid) == os.Geteuid() || int(cred.Gid) == s.gid {
+		return true
+	}
+	u, err := user.LookupId(strconv.Itoa(int(cred.Uid)))
+	if err != nil {
+		return false
+	}
+	groups, err := u.GroupIds()
+	return err == nil && slices.Contains(groups, strconv.Itoa(s.gid))
+}

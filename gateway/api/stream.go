@@ -1,0 +1,130 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// heartbeat keeps middle boxes from closing a quiet stream.
+const heartbeat = 25 * time.Second
+
+// afterOf reads where to begin: Last-Event-ID, or ?after=.
+func afterOf(r *request) (int64, error) {
+	q := r.URL.Query().Get("after")
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		q = id
+	}
+	if q == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(q, 10, 64)
+	if err != nil || n < 0 {
+		return 0, Fail(http.StatusBadRequest, "bad-request", "after: want the seq of an event, or 0")
+	}
+	return n, nil
+}
+
+func (s *Server) events(r *request) (Answer, error) {
+	after, err := afterOf(r)
+	if err != nil {
+		return Answer{}, err
+	}
+	limit, err := limitOf(r)
+	if err != nil {
+		return Answer{}, err
+	}
+	list, err := s.backend.Events(r.Context(), after, limit)
+	if err != nil {
+		return Answer{}, err
+	}
+	page := Events{Events: list, Next: after}
+	if len(list) > 0 {
+		page.Next = list[len(list)-1].Seq
+	}
+	return reply(200, page)
+}
+
+// streamEvents sends the record from a point on, and then as it grows.
+func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
+	after, err := afterOf(r)
+	if err != nil {
+		return err
+	}
+	grown, stop := s.backend.Watch()
+	defer stop()
+	w.Header().Set("Content-Type", "text/event-stream")
+	w.Header().Set("Cache-Control", "no-store")
+	out := http.NewResponseController(w)
+	out.SetWriteDeadline(time.Time{})
+	fmt.Fprint(w, ": the record\n\n")
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		for more := true; more; {
+			list, err := s.backend.Events(r.Context(), after, 100)
+			if err != nil {
+				return nil // the head is sent: the client comes back with Last-Event-ID
+			}
+			for _, e := range list {
+				b, err := json.Marshal(e)
+				if err != nil {
+					return nil
+				}
+				fmt.Fprintf(w, "id: %d\nevent: event\ndata: %s\n\n", e.Seq, b)
+				after = e.Seq
+			}
+			more = len(list) == 100
+		}
+		if out.Flush() != nil {
+			return nil
+		}
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-s.stop:
+			return nil
+		case <-grown:
+		case <-beat.C:
+			fmt.Fprint(w, ": still here\n\n")
+		}
+	}
+}
+
+// backup streams the database.
+func (s *Server) backup(w http.ResponseWriter, r *request) error {
+	w.Header().Set("Content-Type", "application/vnd.sqlite3")
+	http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	counted := &countingWriter{ResponseWriter: w}
+	err := s.backend.Backup(r.Context(), counted)
+	if err != nil && counted.n > 0 {
+		panic(http.ErrAbortHandler) // half of it is sent: the client must see that it broke
+	}
+	return err
+}
+
+type countingWriter struct {
+	http.ResponseWriter
+	n int64
+}
+
+func (w *countingWriter) Write(b []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(b)
+	w.n += int64(n)
+	return n, err
+}
+
+// restore takes a database.
+func (s *Server) restore(w http.ResponseWriter, r *request) error {
+	if r.Header.Get("Content-Type") != "application/vnd.sqlite3" {
+		return Fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "want Content-Type: application/vnd.sqlite3")
+	}
+	http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if err := s.backend.Restore(r.Context(), r.Body); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,282 @@
+package api
+
+import (
+	"time"
+
+	"gardien/gateway"
+)
+
+// Info is all that a stranger learns.
+type Info struct {
+	ID  gateway.GatewayID `json:"id"`
+	API string            `json:"api"` // version of the API: "1"
+}
+
+// Version is the API's version.
+const Version = "1"
+
+// Status is the gateway's condition.
+type Status struct {
+	ID       gateway.GatewayID `json:"id"`
+	Name     string            `json:"name"`
+	Version  string            `json:"version"`
+	Started  string            `json:"started"`
+	Seq      int64             `json:"seq"`
+	Log      string            `json:"log"`
+	Epoch    int               `json:"epoch"`
+	Paused   bool              `json:"paused"` // all third parties
+	API      StatusAPI         `json:"api"`
+	Clock    StatusClock       `json:"clock"`
+	Cloud    string            `json:"cloud"`    // "off", "connected", "disconnected"
+	Database string            `json:"database"` // "ok", "failing", or where a broken one was set aside
+	Notes    []string          `json:"notes"`    // what somebody should look at, with the remedy
+}
+
+// StatusAPI is where the gateway listens; empty where it does not.
+type StatusAPI struct {
+	Address     string `json:"address"`
+	Fingerprint string `json:"fingerprint"`
+	Socket      string `json:"socket"`
+}
+
+// StatusClock is what time it is and how sure that is.
+type StatusClock struct {
+	State    gateway.ClockState `json:"state"`
+	Now      string             `json:"now"`
+	Earliest string             `json:"earliest"`
+	Latest   string             `json:"latest"`
+	Source   string             `json:"source"`
+	Zone     string             `json:"zone"` // IANA name
+}
+
+// Door is a door's state; null where the door has no such part.
+type Door struct {
+	ID       gateway.DoorID `json:"id"`
+	Name     string         `json:"name"`
+	Strike   *string        `json:"strike"`  // released, secured
+	Contact  *string        `json:"contact"` // open, closed, unknown, fault
+	Lock     *string        `json:"lock"`    // locked, unlocked, jammed, unknown
+	HeldOpen bool           `json:"held_open"`
+	Fault    bool           `json:"fault"`
+}
+
+// Doors is a list of doors.
+type Doors struct {
+	Doors []Door `json:"doors"`
+}
+
+// AttemptRequest presents a grant with its proof; {} is a resident's own wish.
+type AttemptRequest struct {
+	Grant string `json:"grant,omitempty"`
+	Proof string `json:"proof,omitempty"`
+}
+
+// Granted answers an attempt.
+type Granted struct {
+	Decision    string            `json:"decision"` // granted
+	Door        gateway.DoorID    `json:"door"`
+	ReleaseTime string            `json:"release_time"`
+	Attempt     gateway.AttemptID `json:"attempt"`
+}
+
+// Denied answers an attempt; all such bodies have one length (A8).
+type Denied struct {
+	Decision string             `json:"decision"` // denied
+	Code     gateway.DenialCode `json:"code"`
+}
+
+// Nonce is for one proof.
+type Nonce struct {
+	Nonce     string `json:"nonce"`
+	ExpiresIn int    `json:"expires_in"` // seconds
+}
+
+// GrantRequest makes a grant at home. Instants are RFC 3339.
+type GrantRequest struct {
+	Doors     []gateway.DoorID  `json:"doors"`
+	NotBefore *time.Time        `json:"not_before,omitempty"`
+	NotAfter  *time.Time        `json:"not_after,omitempty"`
+	Uses      int               `json:"uses,omitempty"`
+	Schedule  *gateway.Schedule `json:"schedule,omitempty"`
+	PIN       bool              `json:"pin,omitempty"`
+	Sub       string            `json:"sub,omitempty"`
+}
+
+// GrantMade answers it; the PIN is told this once.
+type GrantMade struct {
+	ID  string `json:"id"`
+	PIN string `json:"pin,omitempty"`
+}
+
+// Grant is what is remembered of a grant; null where there is no limit.
+type Grant struct {
+	ID        string              `json:"id"`
+	Issuer    gateway.IssuerID    `json:"issuer"`
+	JTI       string              `json:"jti"`
+	Ver       int64               `json:"ver"`
+	Status    gateway.GrantStatus `json:"status"`
+	Doors     []gateway.DoorID    `json:"doors"`
+	NotBefore string              `json:"not_before"`
+	NotAfter  string              `json:"not_after"`
+	Uses      *int                `json:"uses"`
+	UsesLeft  *int                `json:"uses_left"`
+	Schedule  *gateway.Schedule   `json:"schedule"`
+	Sub       *string             `json:"sub"`
+}
+
+// Grants is a page of grants; Next continues it with ?after=.
+type Grants struct {
+	Grants []Grant `json:"grants"`
+	Next   string  `json:"next,omitempty"`
+}
+
+// Explanation is every check of the rule with its answer.
+type Explanation struct {
+	Verdict string         `json:"verdict"` // granted, denied
+	Reason  gateway.Reason `json:"reason,omitempty"`
+	Door    gateway.DoorID `json:"door"`
+	At      string         `json:"at"`
+	Checks  []Check        `json:"checks"`
+}
+
+// Check is one of them.
+type Check struct {
+	Check  string         `json:"check"`
+	OK     bool           `json:"ok"`
+	Reason gateway.Reason `json:"reason,omitempty"`
+	Detail string         `json:"detail,omitempty"`
+}
+
+// MailbagItem is a mailbox item (contract §4), or a bare grant given as a string.
+type MailbagItem struct {
+	ID   string `json:"id"`
+	Kind string `json:"kind"`
+	Ver  int64  `json:"ver"`
+	Exp  int64  `json:"exp"`
+	Body string `json:"body"`
+}
+
+// MailbagResults answers a mailbag, in its order.
+type MailbagResults struct {
+	Results []MailbagResult `json:"results"`
+}
+
+// MailbagResult is what became of one item.
+type MailbagResult struct {
+	ID     string         `json:"id"`
+	Result string         `json:"result"` // accepted, known, rejected
+	Reason gateway.Reason `json:"reason,omitempty"`
+	Detail string         `json:"detail,omitempty"`
+}
+
+// Events is a page of the record; Next continues it with ?after=.
+type Events struct {
+	Events []gateway.Event `json:"events"`
+	Next   int64           `json:"next"`
+}
+
+// Verification is the verdict on the record.
+type Verification struct {
+	OK       bool   `json:"ok"`
+	Events   int64  `json:"events"`
+	FirstBad *int64 `json:"first_bad"`
+	Problem  string `json:"problem,omitempty"`
+}
+
+// ForgetRequest names what is to be forgotten: a sub, an iss/jti or a resident's id.
+type ForgetRequest struct {
+	Ref string `json:"ref"`
+}
+
+// Forgotten says how many rows lost something.
+type Forgotten struct {
+	Forgotten int64 `json:"forgotten"`
+}
+
+// Issuer is a third party.
+type Issuer struct {
+	ID       gateway.IssuerID `json:"id"`
+	Name     string           `json:"name"`
+	Doors    []gateway.DoorID `json:"doors"`
+	Paused   bool             `json:"paused"`
+	HeardAt  *string          `json:"heard_at"`
+	KeyIDs   []string         `json:"key_ids"`
+	Today    int              `json:"entries_today"`
+	Policies []string         `json:"policy"`
+}
+
+// Issuers is a list of them.
+type Issuers struct {
+	Issuers []Issuer `json:"issuers"`
+}
+
+// PairingWindow is open for one resident's device.
+type PairingWindow struct {
+	URL         string `json:"url"`
+	Secret      string `json:"secret"`
+	Fingerprint string `json:"fingerprint"`
+	ExpiresIn   int    `json:"expires_in"` // seconds
+}
+
+// PairingRequest pairs a device.
+type PairingRequest struct {
+	Secret string `json:"secret"`
+	Name   string `json:"name"`
+}
+
+// Paired answers it; the token is told this once.
+type Paired struct {
+	ID    gateway.ResidentID `json:"id"`
+	Token string             `json:"token"`
+}
+
+// Resident is a paired device.
+type Resident struct {
+	ID       gateway.ResidentID `json:"id"`
+	Name     string             `json:"name"`
+	PairedAt string             `json:"paired_at"`
+}
+
+// Residents is a list of them.
+type Residents struct {
+	Residents []Resident `json:"residents"`
+}
+
+// DuressRequest asks for a resident's duress PIN.
+type DuressRequest struct {
+	Doors []gateway.DoorID `json:"doors"`
+}
+
+// Descriptor is the gateway's signed descriptor.
+type Descriptor struct {
+	Descriptor string `json:"descriptor"`
+}
+
+// SimContact moves a simulated leaf.
+type SimContact struct {
+	Door  gateway.DoorID       `json:"door"`
+	State gateway.ContactState `json:"state"` // open, closed; open and close do as well
+}
+
+// SimKeys types at a simulated reader.
+type SimKeys struct {
+	Reader gateway.ReaderID `json:"reader"`
+	Keys   string           `json:"keys"`
+}
+
+// SimScan presents a text at a simulated reader.
+type SimScan struct {
+	Reader gateway.ReaderID `json:"reader"`
+	Text   string           `json:"text"`
+}
+
+// SimREX presses a simulated request to exit.
+type SimREX struct {
+	Door gateway.DoorID `json:"door"`
+}
+
+// SimFault breaks or mends a simulated door.
+type SimFault struct {
+	Door  gateway.DoorID `json:"door"`
+	Fault string         `json:"fault"` // stuck, jam, clear
+}

@@ -1,0 +1,96 @@
+package gateway
+
+// Credential is what somebody presents: a [PINCredential], a [GrantCredential],
+// or a [ResidentCredential].
+type Credential interface{ credential() }
+
+// PINCredential is digits typed at a reader.
+type PINCredential struct{ PIN PIN }
+
+// GrantCredential is the text of a grant: at a reader as it was scanned, on the
+// LAN with a proof of possession.
+type GrantCredential struct {
+	Text  Secret // JWS compact, or a sealed grant
+	Proof Secret // JWS over gateway, door, nonce and grant; none at a reader
+}
+
+// ResidentCredential is a resident whom the API has authenticated; the zero
+// value is the local socket's user.
+type ResidentCredential struct{ Resident ResidentID }
+
+func (PINCredential) credential()      {}
+func (GrantCredential) credential()    {}
+func (ResidentCredential) credential() {}
+
+// Attempt is one credential at one door, through one reader, at one instant.
+type Attempt struct {
+	ID     AttemptID
+	Door   DoorID
+	Reader ReaderID
+	Grant  GrantID // the zero value where no grant was found, or a resident came
+	At     Reading
+}
+
+// Decision is yes or no, and why. The zero value is denied. A denial is a result,
+// not an error; an error means "could not decide" and ends closed.
+type Decision struct {
+	Granted bool
+	Reason  Reason // why not; "" when granted
+	Grant   GrantID
+}
+
+// Reason is why a credential was refused, as the events tell it.
+type Reason string
+
+const (
+	UnknownCredential Reason = "unknown_credential"
+	WrongPIN          Reason = "wrong_pin"
+	BadSignature      Reason = "bad_signature"
+	UnknownIssuer     Reason = "unknown_issuer"
+	WrongGateway      Reason = "wrong_gateway"
+	WrongDoor         Reason = "wrong_door"
+	NotYetValid       Reason = "not_yet_valid"
+	Expired           Reason = "expired"
+	OutsideSchedule   Reason = "outside_schedule"
+	Revoked           Reason = "revoked"
+	UsesSpent         Reason = "uses_spent"
+	BeyondPolicy      Reason = "beyond_policy"
+	IssuerPaused      Reason = "issuer_paused"
+	IssuerStale       Reason = "issuer_stale"
+	ClockUntrusted    Reason = "clock_untrusted"
+	LockedOut         Reason = "locked_out"
+	ProofRequired     Reason = "proof_required"
+	BadProof          Reason = "bad_proof"
+	DoorBlocked       Reason = "door_blocked"
+	Fault             Reason = "fault"
+)
+
+// DenialCode is all that the person at the door learns (A8).
+type DenialCode string
+
+const (
+	NotAllowed DenialCode = "not_allowed"
+	TryLater   DenialCode = "try_later"
+	NotNow     DenialCode = "not_now"
+)
+
+// Code folds the exact reason into the coarse one.
+func (r Reason) Code() DenialCode {
+	switch r {
+	case LockedOut, ClockUntrusted, DoorBlocked, Fault:
+		return TryLater
+	case NotYetValid, OutsideSchedule:
+		return NotNow
+	}
+	return NotAllowed
+}
+
+// Refusal is why a document was not believed or not taken: the reason for the
+// record, and a detail for whoever debugs an integration. It never holds what was
+// presented.
+type Refusal struct {
+	Reason Reason
+	Detail string
+}
+
+func (r *Refusal) Error() string { return string(r.Reason) + ": " + r.Detail }

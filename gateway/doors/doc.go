@@ -1,0 +1,21 @@
+// Package doors runs doors: it releases and secures, and says from the contact
+// what came of it.
+//
+// A [Door] has one deadline. A release sets it, overlapping releases extend it and
+// never cut it (F11), and the leaf's opening brings it forward to the relock delay.
+// Whatever happens here, the driver secures by itself after gateway.ReleaseLimit (F1).
+//
+//	released, leaf opens        door_opened, access_taken; secured after the relock delay
+//	released, nobody comes      strike_secured, access_not_taken; the grant may try again
+//	opens without release/REX   door_opened, door_forced_open
+//	open too long               door_held_open, again after twice, four times … as long
+//	REX                         request_to_exit; shunts the alarm, or releases (F4)
+//	driver fails                door_fault; securing is tried again until it succeeds
+//
+// The contact is a level that is sampled at the start and after each sign of
+// change; no edge is counted, so a lost one costs nothing (F5).
+//
+// Moving the door never waits for the record: events go through a queue that
+// writes them in order and tries again when the database fails. The way out
+// depends on nothing but the driver.
+package doors

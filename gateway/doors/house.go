@@ -1,0 +1,45 @@
+package doors
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"gardien/gateway"
+)
+
+// House is the doors of one gateway, in the order of the configuration.
+type House []*Door
+
+// Door finds a door; nil where there is none.
+func (h House) Door(id gateway.DoorID) *Door {
+	for _, d := range h {
+		if d.ID == id {
+			return d
+		}
+	}
+	return nil
+}
+
+// Blocked reports a lock that is jammed or unknown; a door that is not there is blocked.
+func (h House) Blocked(id gateway.DoorID) bool {
+	d := h.Door(id)
+	return d == nil || d.Blocked()
+}
+
+// Retry gives the attempt that the grant may continue at the door.
+func (h House) Retry(id gateway.DoorID, g gateway.GrantID) (gateway.AttemptID, bool) {
+	if d := h.Door(id); d != nil {
+		return d.Retry(g)
+	}
+	return "", false
+}
+
+// Release lets the attempt in at its door.
+func (h House) Release(ctx context.Context, a gateway.Attempt, retry bool) (time.Duration, error) {
+	d := h.Door(a.Door)
+	if d == nil {
+		return 0, fmt.Errorf("no door %q", a.Door)
+	}
+	return d.Release(ctx, a, retry)
+}

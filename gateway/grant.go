@@ -1,0 +1,61 @@
+package gateway
+
+import (
+	"slices"
+	"time"
+)
+
+// GrantStatus is what an issuer says of a grant.
+type GrantStatus string
+
+const (
+	GrantActive  GrantStatus = "active"
+	GrantRevoked GrantStatus = "revoked"
+)
+
+// Grant is a permission to enter: an issuer's signed statement, read and verified.
+type Grant struct {
+	ID       GrantID
+	Version  int64 // the highest version of an ID stands, for ever
+	Status   GrantStatus
+	Doors    []DoorID // 1–8
+	IssuedAt time.Time
+	Period
+	Uses     int // entries; 0: as often as period and schedule allow
+	Schedule *Schedule
+	Sub      string // opaque reference of the issuer; personal
+	Holder   string // RFC 7638 thumbprint of the only key that may present it; "" for a bearer
+	PIN      PIN    // from a sealed grant only; never stored in clear
+}
+
+// For reports whether the grant names door.
+func (g *Grant) For(door DoorID) bool { return slices.Contains(g.Doors, door) }
+
+// Issuer is who signs grants, with the limits that a resident sets for it.
+type Issuer struct {
+	ID     IssuerID
+	Name   string
+	Policy Policy
+}
+
+// Policy is a resident's limits on one issuer. A valid signature outside of it is denied (A5).
+type Policy struct {
+	Doors        []DoorID
+	Hours        []Window      // in the door's zone; none: always
+	OneTimeOnly  bool          // uses must be exactly 1
+	MaxValidity  time.Duration // longest NotAfter − NotBefore; 0: no limit
+	PerDay       int           // entries from midnight to midnight, all doors together; 0: no limit
+	OfflineLimit time.Duration // longest silence of the issuer; 0: never stale
+	Bearer       bool          // grants without holder may be presented at a reader
+	RemoteUnlock bool          // commands may unlock
+}
+
+// HomePolicy has no limits but the grant's own.
+func HomePolicy(doors []DoorID) Policy { return Policy{Doors: doors} }
+
+// Resident is a person who lives here, known by a paired device.
+type Resident struct {
+	ID       ResidentID
+	Name     string
+	PairedAt time.Time
+}

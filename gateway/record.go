@@ -1,0 +1,64 @@
+package gateway
+
+import "time"
+
+// GrantRecord is what a gateway remembers of a grant. It is kept for ever, without
+// what is personal, so that an older version or a spent use never comes back.
+type GrantRecord struct {
+	Grant         // PIN is always empty here
+	Used   int    // entries so far, over all versions
+	Block  bool   // a resident deleted it: denied here until a higher version comes
+	Digest []byte // keyed hash of the claims: tells an equal version with other claims
+	Spoilt bool   // limited, and from before a backup was restored: void (D7)
+}
+
+// UsesLeft is the number of entries left; ok is false where there is no limit.
+func (r *GrantRecord) UsesLeft() (n int, ok bool) {
+	if r.Uses == 0 {
+		return 0, false
+	}
+	if r.Spoilt {
+		return 0, true
+	}
+	return max(r.Uses-r.Used, 0), true
+}
+
+// PINRecord is a live PIN at one door.
+type PINRecord struct {
+	Grant  GrantID
+	Door   DoorID
+	Length int
+	// Rank is how many live PINs the door had when this one came, itself included,
+	// less those that have died since.
+	Rank   int
+	Duress ResidentID // whose duress PIN it is, if anybody's
+}
+
+// IssuerState is what a gateway remembers of an issuer.
+type IssuerState struct {
+	Paused     bool
+	HeardAt    time.Time // newest iat of any verified document
+	ManifestAt time.Time // newest iat of a verified manifest
+	Today      int       // entries since midnight
+}
+
+// Throttle is a reader's memory of wrong PINs (P2–P4).
+type Throttle struct {
+	Failures int            `json:"failures"` // in a row
+	Level    int            `json:"level"`    // lock-outs in a row
+	Recent   []ThrottleMark `json:"recent"`   // of the last 24 hours
+	// LockedFor is the length of the lock-out that Locked began. After a restart
+	// it runs anew from the start: a power cut shortens nothing.
+	Locked    time.Duration `json:"locked"` // since boot
+	LockedFor time.Duration `json:"locked_for"`
+	Boot      string        `json:"boot"`
+	// PausedAt is when third-party PINs paused at this reader; zero: they do not.
+	PausedAt time.Time `json:"paused_at,omitzero"`
+}
+
+// ThrottleMark is one failure, on both clocks.
+type ThrottleMark struct {
+	At        time.Time     `json:"at"`
+	Boot      string        `json:"boot"`
+	SinceBoot time.Duration `json:"since_boot"`
+}

@@ -1,0 +1,287 @@
+package wallclock
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// The numbers of T2–T4.
+const (
+	DriftPPM    = 100                 // what a Pi's crystal is trusted with
+	HoldoverFor = 30 * 24 * time.Hour // after that the interval is no longer bounded
+	SyncedFor   = 3 * 2048 * time.Second
+	StepBack    = 2 * time.Second
+	StepForward = 300 * time.Second
+	SaveEvery   = 10 * time.Minute
+
+	pollTrusted   = 30 * time.Second
+	pollUndecided = 5 * time.Second
+)
+
+// OS is the operating system's clocks.
+type OS interface {
+	// Now gives the wall clock, CLOCK_BOOTTIME, and the id of this boot.
+	Now() (wall time.Time, sinceBoot time.Duration, boot string)
+}
+
+// Source is evidence of synchronisation.
+type Source interface {
+	// LastSync gives the wall-clock instant of the last sync that is known of.
+	LastSync(context.Context) (time.Time, bool)
+}
+
+// Saved is what outlives the process.
+type Saved struct {
+	Floor    time.Time // it is surely not earlier
+	LastSync time.Time // wall clock of the last sync, for an RTC's hold-over
+	Boot     string    // the boot that BootWall speaks of
+	BootWall time.Time // wall clock minus CLOCK_BOOTTIME: jumps when the clock is stepped
+}
+
+// Keeper persists. Save raises the floor and never lowers it; Reset does lower it,
+// on a resident's word.
+type Keeper interface {
+	SaveClock(context.Context, Saved) error
+	ResetClock(context.Context, Saved) error
+}
+
+// Clock is the gateway's clock. Its methods are safe for concurrent use.
+type Clock struct {
+	os     OS
+	source Source // nil: the operating system's word is the evidence
+	rtc    bool
+	keeper Keeper
+	notify func(context.Context, gateway.EventType)
+	ready  chan struct{}
+	poke   chan struct{}
+
+	mu       sync.Mutex
+	floor    time.Time
+	lastSync time.Time     // wall
+	synced   bool          // anchor is meaningful
+	anchor   time.Duration // boot time of the last confirmation
+	bootWall time.Time     // of the latest reading
+	since    time.Duration // of the latest reading
+	boot     string
+	distrust time.Duration // evidence from before this boot time does not count
+	confirms bool          // the anchor is a resident's word or an RTC: hold-over at once
+}
+
+// Opts of a Clock.
+type Opts struct {
+	OS     OS
+	Source Source // nil trusts the operating system's clock: clock.source "system"
+	RTC    bool   // the kernel set the clock from a battery-backed RTC at boot
+	Saved  Saved  // from the last run; zero at the first
+	Build  time.Time
+	Keeper Keeper
+	// Notify is told ClockTrusted and ClockLost.
+	Notify func(context.Context, gateway.EventType)
+}
+
+// New makes a clock and takes the first evidence.
+func New(ctx context.Context, o Opts) *Clock {
+	c := &Clock{os: o.OS, source: o.Source, rtc: o.RTC, keeper: o.Keeper, notify: o.Notify,
+		ready: make(chan struct{}), poke: make(chan struct{}, 1),
+		floor: o.Saved.Floor, lastSync: o.Saved.LastSync}
+	if c.floor.Before(o.Build) {
+		c.floor = o.Build
+	}
+	wall, since, boot := c.os.Now()
+	c.bootWall, c.since, c.boot = wall.Add(-since), since, boot
+	if boot == o.Saved.Boot && stepped(c.bootWall.Sub(o.Saved.BootWall)) {
+		c.distrust = since // the clock was stepped while nobody looked
+	}
+	c.refresh(ctx)
+	c.tryRTC(wall, since)
+	return c
+}
+
+func stepped(d time.Duration) bool { return d < -StepBack || d > StepForward }
+
+// tryRTC counts a battery-backed RTC as confirmation, with its drift since the
+// last sync that we know of. A dead battery shows: the clock is below the floor.
+func (c *Clock) tryRTC(wall time.Time, since time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	age := wall.Sub(c.lastSync)
+	if c.synced || !c.rtc || c.distrust != 0 || c.lastSync.IsZero() || age < 0 || age > HoldoverFor || wall.Before(c.floor) {
+		return
+	}
+	c.synced, c.confirms, c.anchor = true, true, since-age
+}
+
+// Read reads the clock, without I/O.
+func (c *Clock) Read() gateway.Reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wall, since := c.observe()
+	return c.reading(wall, since)
+}
+
+// observe takes the operating system's clocks and looks for a step.
+func (c *Clock) observe() (wall time.Time, since time.Duration) {
+	wall, since, boot := c.os.Now()
+	bootWall := wall.Add(-since)
+	if step := bootWall.Sub(c.bootWall); stepped(step) && c.source != nil {
+		c.synced = false
+		c.distrust = c.since
+		select {
+		case c.poke <- struct{}{}:
+		default:
+		}
+	}
+	c.bootWall, c.since, c.boot = bootWall, since, boot
+	return wall, since
+}
+
+func (c *Clock) reading(wall time.Time, since time.Duration) gateway.Reading {
+	r := gateway.Reading{Wall: wall, State: c.state(wall, since), Boot: c.boot, SinceBoot: since}
+	if r.Wall.Before(c.floor) {
+		r.Wall = c.floor
+	}
+	switch r.State {
+	case gateway.ClockSynced:
+		r.Earliest, r.Latest = r.Wall, r.Wall
+	case gateway.ClockHoldover:
+		drift := (since - c.anchor) / (1e6 / DriftPPM)
+		r.Earliest, r.Latest = r.Wall.Add(-drift), r.Wall.Add(drift)
+		if r.Earliest.Before(c.floor) {
+			r.Earliest = c.floor
+		}
+	default:
+		r.Earliest, r.Latest = c.floor, gateway.MaxTime.Add(-time.Second)
+	}
+	return r
+}
+
+func (c *Clock) state(wall time.Time, since time.Duration) gateway.ClockState {
+	age := since - c.anchor
+	switch {
+	case wall.Before(c.floor.Add(-StepBack)): // surely wrong, whoever vouches for it
+		return gateway.ClockUndecided
+	case c.source == nil:
+		return gateway.ClockSynced
+	case !c.synced || age > HoldoverFor:
+		return gateway.ClockUndecided
+	case age > SyncedFor || c.confirms:
+		return gateway.ClockHoldover
+	}
+	return gateway.ClockSynced
+}
+
+// refresh asks the source for evidence and counts it if it is of this boot, not
+// from the future, and younger than the last step.
+func (c *Clock) refresh(ctx context.Context) {
+	if c.source == nil {
+		return
+	}
+	at, ok := c.source.LastSync(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wall, since := c.observe()
+	age := wall.Sub(at)
+	if !ok || age < -time.Second || age > since-c.distrust || wall.Before(c.floor.Add(-StepBack)) {
+		return
+	}
+	if anchor := since - max(age, 0); !c.synced || c.confirms || anchor > c.anchor {
+		c.synced, c.confirms, c.anchor, c.lastSync = true, false, anchor, at
+	}
+}
+
+// Raise lifts the floor to an instant that is surely past: the iat of a verified
+// document (T3). What is later than now can be, or more than a year past a floor
+// that nothing else confirms, is ignored.
+func (c *Clock) Raise(iat time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wall, since := c.observe()
+	r := c.reading(wall, since)
+	if iat.After(c.floor) && !iat.After(r.Latest) && iat.Before(c.floor.AddDate(1, 0, 0)) {
+		c.floor = iat
+	}
+}
+
+// Floor raises the floor to the reading's lower end and returns what to persist
+// with the decision that was taken on it.
+func (c *Clock) Floor(r gateway.Reading) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.State != gateway.ClockUndecided && r.Earliest.After(c.floor) {
+		c.floor = r.Earliest
+	}
+	return c.floor
+}
+
+// Confirm is a resident's word that the operating system's clock is right now. It
+// may lower a floor from an absurd future.
+func (c *Clock) Confirm(ctx context.Context) (gateway.Reading, error) {
+	c.mu.Lock()
+	wall, since := c.observe()
+	c.floor, c.synced, c.confirms, c.anchor, c.distrust = wall, true, true, since, since
+	saved, r := c.saved(), c.reading(wall, since)
+	c.mu.Unlock()
+	return r, c.keeper.ResetClock(ctx, saved)
+}
+
+func (c *Clock) saved() Saved {
+	return Saved{Floor: c.floor, LastSync: c.lastSync, Boot: c.boot, BootWall: c.bootWall}
+}
+
+// Ready is closed when the first evidence was taken.
+func (c *Clock) Ready() <-chan struct{} { return c.ready }
+
+func (c *Clock) String() string { return "clock" }
+
+// Run looks for evidence and steps, tells of each change of trust, and persists
+// the floor.
+func (c *Clock) Run(ctx context.Context) error {
+	last := gateway.ClockState("")
+	var saved time.Duration
+	save := func(r gateway.Reading) {
+		c.Floor(r)
+		c.mu.Lock()
+		s := c.saved()
+		c.mu.Unlock()
+		if err := c.keeper.SaveClock(context.WithoutCancel(ctx), s); err != nil {
+			slog.Warn("clock: the floor is not saved", "err", err)
+		}
+		saved = r.SinceBoot
+	}
+	save(c.Read())
+	close(c.ready)
+	for {
+		c.refresh(ctx)
+		r := c.Read()
+		trusted := r.State != gateway.ClockUndecided
+		if was := last != gateway.ClockUndecided && last != ""; last == "" && !trusted || last != "" && was != trusted {
+			if trusted {
+				c.notify(ctx, gateway.ClockTrusted)
+			} else {
+				c.notify(ctx, gateway.ClockLost)
+			}
+		}
+		last = r.State
+		if r.SinceBoot-saved >= SaveEvery {
+			save(r)
+		}
+		wait := pollTrusted
+		if !trusted {
+			wait = pollUndecided
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			save(c.Read())
+			return nil
+		case <-c.poke:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}

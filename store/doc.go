@@ -1,0 +1,27 @@
+// Package store keeps the gateway's memory in one SQLite file: grants and their
+// uses, PINs as keyed hashes, throttles, issuers' state, residents, and the
+// hash-chained record of events.
+//
+// # Durability
+//
+// There is one writer. [Store.Update] commits with WAL and synchronous=FULL: when
+// it returns, the transaction has been through fsync (D1, D2). [Store.Follow] is
+// for outcomes that follow a durable decision (the leaf opened, the strike was
+// secured): it commits without fsync, so it survives any crash of the process at
+// once and a power cut from the next Update on; WAL recovery keeps a prefix, so
+// nothing that was acknowledged is lost and the chain never has a hole. That is
+// how an opening costs one fsync before the release and one after it.
+// Checkpoints run in [Store.Run], never on the way to a strike.
+//
+// The table "state" holds the small things that every decision touches (floor,
+// chain head, open entries, entries per day, throttles), so that they share one
+// page and a decision writes three. Pages are small for the same reason.
+//
+// # Memory of the dead
+//
+// The highest version of a grant stands for ever, so rows of grants are never
+// deleted, only stripped. A file that SQLite finds broken, or that is missing
+// where there has been one, is set aside and never silently made anew (D4): the
+// new one starts with third parties paused and with every limited grant from
+// before it void. A restored backup does the same (D7).
+package store

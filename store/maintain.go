@@ -1,0 +1,289 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gardien/gateway"
+)
+
+const (
+	commitsPerLook = 64      // how often the size of the WAL is looked at
+	checkpointSize = 2 << 20 // bytes of WAL that are worth a checkpoint
+)
+
+// Ready is closed when maintenance runs.
+func (s *Store) Ready() <-chan struct{} { return s.ready }
+
+func (s *Store) String() string { return "store" }
+
+// Run checkpoints the WAL beside the decisions and keeps to the retention. A write
+// follows each checkpoint, so that the fsync by which SQLite restarts the WAL is
+// not a courier's.
+func (s *Store) Run(ctx context.Context, retention time.Duration) error {
+	db, err := sql.Open("sqlite3", s.dsn(""))
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	grown, stop := s.Watch()
+	defer stop()
+	daily := time.NewTicker(24 * time.Hour)
+	defer daily.Stop()
+	close(s.ready)
+	s.retain(ctx, retention)
+	for n := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-daily.C:
+			s.retain(ctx, retention)
+		case <-grown:
+			if n++; n < commitsPerLook {
+				continue
+			}
+			n = 0
+			if fi, err := os.Stat(s.path + "-wal"); err != nil || fi.Size() < checkpointSize {
+				continue
+			}
+			if err := s.checkpointBeside(ctx, db); err != nil && ctx.Err() == nil {
+				s.log.Warn("store: the write-ahead log grows until a checkpoint succeeds", "err", err)
+			}
+		}
+	}
+}
+
+func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
+		return err
+	}
+	return s.Update(ctx, func(tx *Tx) error { tx.saveHead(); return tx.err })
+}
+
+// retain keeps to the retention while the clock is believed.
+func (s *Store) retain(ctx context.Context, retention time.Duration) {
+	r := s.clock.Read()
+	if retention <= 0 || r.State == gateway.ClockUndecided {
+		return
+	}
+	n, err := s.Retain(ctx, r.Earliest.Add(-retention))
+	switch {
+	case err != nil && ctx.Err() == nil:
+		s.log.Warn("store: what is past its retention is still there", "err", err)
+	case n > 0:
+		err = s.scrub(ctx)
+		s.log.Info("store: past its retention and gone", "events", n, "err", err)
+	}
+}
+
+// Backup writes a copy of the database, consistent as of one instant, to w. It holds
+// no keys: PINs in it are hashes under the device key, which stays in the state folder.
+func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".backup-*") // 0700
+	if err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, FileName)
+	db, err := sql.Open("sqlite3", s.dsn("")) // a reader may not write, not even elsewhere
+	if err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", name); err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	defer f.Close()
+	if _, err := io.Copy(w, f); err != nil {
+		return fmt.Errorf("store: backup: %w", err)
+	}
+	return nil
+}
+
+// ErrNotBackup says that what came is not a backup of this gateway.
+var ErrNotBackup = errors.New("not a backup of this gateway")
+
+// MaxBackup bounds what Restore reads: 4 GiB.
+const MaxBackup = 4 << 30
+
+// Restore replaces the content by a backup, in one transaction. The epoch rises,
+// the log gets a new id, and every limited grant from before is void, for some of
+// them may have been used since the backup was made (D7). A revocation, or a
+// resident's block, that only the present content knows is carried over, and so
+// is the time floor.
+func (s *Store) Restore(ctx context.Context, r io.Reader) error {
+	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".restore-*")
+	if err != nil {
+		return fmt.Errorf("store: restore: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, FileName)
+	f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("store: restore: %w", err)
+	}
+	n, err := io.Copy(f, io.LimitReader(r, MaxBackup+1))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("store: restore: %w", err)
+	}
+	if n == 0 || n > MaxBackup {
+		return fmt.Errorf("store: restore: %w: %d bytes", ErrNotBackup, n)
+	}
+	staged, err := Open(Opts{Dir: dir, Zone: s.zone, Log: s.log})
+	if err != nil {
+		return fmt.Errorf("store: restore: %w: %w", ErrNotBackup, err)
+	}
+	defer staged.Close()
+	if staged.setAside != "" {
+		return fmt.Errorf("store: restore: %w: the file is broken", ErrNotBackup)
+	}
+	staged.clock = s.clock
+	if mine, theirs := s.owner(ctx), staged.owner(ctx); mine != theirs {
+		return fmt.Errorf("store: restore: %w: it belongs to %q, this is %q: put that gateway's keys folder into the state folder first",
+			ErrNotBackup, theirs, mine)
+	}
+	return s.replace(ctx, staged)
+}
+
+// owner is the gateway that the database belongs to.
+func (s *Store) owner(ctx context.Context) (id gateway.GatewayID) {
+	s.state(ctx, "gateway", &id)
+	return id
+}
+
+// Belong marks the database as this gateway's and gives a new log its id. A database
+// of another gateway is refused: its PINs and grants mean nothing here.
+func (s *Store) Belong(id gateway.GatewayID) error {
+	return s.Update(context.Background(), func(tx *Tx) error {
+		var have gateway.GatewayID
+		if tx.get("gateway", &have) && have != id {
+			return fmt.Errorf("%s belongs to %s, but the keys beside it are those of %s: put the matching keys folder back", s.path, have, id)
+		}
+		tx.put("gateway", id)
+		var log string
+		if !tx.get("log", &log) {
+			tx.put("log", newLogID())
+		}
+		return tx.err
+	})
+}
+
+func newLogID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func (s *Store) replace(ctx context.Context, staged *Store) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.conn == nil {
+		return errors.New("store: closed")
+	}
+	live := &Tx{s: s}
+	var floor time.Time
+	live.get("floor", &floor)
+	kept, err := s.grants(ctx, time.Time{}, "WHERE status = 'revoked' OR block = 1")
+	if err = errors.Join(err, live.err); err != nil {
+		return fmt.Errorf("store: restore: %w", err)
+	}
+	err = staged.Update(ctx, func(tx *Tx) error {
+		for _, g := range kept {
+			tx.carry(g)
+		}
+		tx.Floor(floor)
+		tx.voidBefore(s.clock.Read())
+		tx.put("log", newLogID())
+		tx.Interrupt()
+		return tx.Append(gateway.Event{Type: gateway.DatabaseRestored})
+	})
+	if err != nil {
+		return fmt.Errorf("store: restore: %w", err)
+	}
+	for _, st := range s.stmts {
+		st.Close()
+	}
+	s.stmts = map[string]*sql.Stmt{}
+	if err := copyInto(s.conn, staged.conn); err != nil {
+		return fmt.Errorf("store: restore: %w", s.failed(err))
+	}
+	if err := errors.Join(s.readBack(), s.loadHead()); err != nil {
+		return fmt.Errorf("store: restore: %w", s.failed(err))
+	}
+	s.synced = false
+	s.watchers.wake()
+	return nil
+}
+
+// carry brings a revocation or block over, if it is not older than what is here.
+func (tx *Tx) carry(g gateway.GrantRecord) {
+	have, found := tx.Grant(g.ID)
+	if !found || have.Version < g.Version {
+		tx.PutGrant(g.Grant, g.Digest)
+	} else if have.Version > g.Version {
+		return
+	}
+	if g.Status == gateway.GrantRevoked || g.Block {
+		tx.WipePINs(g.ID)
+	}
+	if g.Block {
+		tx.Block(g.ID)
+	}
+}
+
+// Salvage reads the residents of a database that was set aside, as far as it can be
+// read, into this one, so that they still open (D4). It gives how many it found.
+func (s *Store) Salvage() (n int) {
+	if s.setAside == "" {
+		return 0
+	}
+	old, err := sql.Open("sqlite3", "file:"+s.setAside+"?mode=ro&immutable=1")
+	if err != nil {
+		return 0
+	}
+	defer old.Close()
+	rows, err := old.Query("SELECT id, name, paired, token FROM residents")
+	if err != nil {
+		return 0
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var r gateway.Resident
+		var paired int64
+		var token []byte
+		if rows.Scan(&r.ID, &r.Name, &paired, &token) != nil {
+			break
+		}
+		r.PairedAt = unix(paired)
+		if s.Update(context.Background(), func(tx *Tx) error { return tx.PutResident(r, token) }) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// About tells what status shows of the store.
+func (s *Store) About(ctx context.Context) (i Info, err error) {
+	i.SetAside = s.setAside
+	err = errors.Join(s.state(ctx, "log", &i.Log), s.state(ctx, "epoch", &i.Epoch), s.state(ctx, "paused", &i.Paused),
+		s.read.QueryRowContext(ctx, "SELECT count(*) FROM residents").Scan(&i.Residents))
+	return i, err
+}

@@ -1,0 +1,435 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"database/sql"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// head is the end of the chain.
+type head struct {
+	seq  int64
+	hash [32]byte
+}
+
+// savedHead is the head as of the last durable commit: a record whose tail was
+// cut off ends before it.
+type savedHead struct {
+	Seq  int64  `json:"seq"`
+	Hash string `json:"hash"`
+}
+
+// anchor is where the kept part of the chain begins.
+type anchor struct {
+	First int64  `json:"first"`
+	Prev  string `json:"prev"`
+}
+
+var origin = anchor{1, strings.Repeat("0", 64)}
+
+// canonical is an Event in the order of its member names, so that encoding/json
+// writes RFC 8785 canonical JSON: every value is an integer or ASCII without
+// characters to escape (TestCanonical holds it against another implementation).
+type canonical struct {
+	At       string             `json:"at"`
+	Attempt  gateway.AttemptID  `json:"attempt,omitempty"`
+	Boot     string             `json:"boot"`
+	Clock    gateway.ClockState `json:"clock"`
+	Count    int                `json:"count,omitempty"`
+	Device   string             `json:"device,omitempty"`
+	Door     gateway.DoorID     `json:"door,omitempty"`
+	Grant    string             `json:"grant,omitempty"`
+	Issuer   gateway.IssuerID   `json:"issuer,omitempty"`
+	Prev     string             `json:"prev,omitempty"` // absent as stored: it is the row before
+	Reader   gateway.ReaderID   `json:"reader,omitempty"`
+	Reason   gateway.Reason     `json:"reason,omitempty"`
+	Resident string             `json:"resident,omitempty"` // commitment
+	Seq      int64              `json:"seq"`
+	Sub      string             `json:"sub,omitempty"` // commitment
+	Type     gateway.EventType  `json:"type"`
+}
+
+func (c canonical) event() gateway.Event {
+	return gateway.Event{Seq: c.Seq, At: c.At, Clock: c.Clock, Boot: c.Boot, Type: c.Type, Door: c.Door, Reader: c.Reader,
+		Issuer: c.Issuer, Grant: c.Grant, Attempt: c.Attempt, Reason: c.Reason, Device: c.Device, Count: c.Count}
+}
+
+// chain gives the hash of the event that follows prev.
+func (c canonical) chain(prev [32]byte) ([32]byte, error) {
+	c.Prev = hex.EncodeToString(prev[:])
+	b, err := json.Marshal(c)
+	return sha256.Sum256(append(prev[:], b...)), err
+}
+
+// commit gives a commitment to a personal value: hex HMAC-SHA-256(salt, value).
+func commitment(salt []byte, value string) string {
+	m := hmac.New(sha256.New, salt)
+	m.Write([]byte(value))
+	return hex.EncodeToString(m.Sum(nil))
+}
+
+func salted(value string) (salt []byte, commit string) {
+	if value == "" {
+		return nil, ""
+	}
+	salt = make([]byte, 16)
+	rand.Read(salt)
+	return salt, commitment(salt, value)
+}
+
+// Append writes events at the end of the record, at the store's clock. An entry
+// is open from its access_granted until the door's strike_secured or lock_locked:
+// what a restart finds open was interrupted (D1).
+func (tx *Tx) Append(events ...gateway.Event) error {
+	r := tx.s.clock.Read()
+	for _, e := range events {
+		tx.append(r, e)
+	}
+	return tx.err
+}
+
+// AppendAt is Append at a reading that was taken already.
+func (tx *Tx) AppendAt(r gateway.Reading, events ...gateway.Event) error {
+	for _, e := range events {
+		tx.append(r, e)
+	}
+	return tx.err
+}
+
+func (tx *Tx) append(r gateway.Reading, e gateway.Event) {
+	at := r.Wall.In(tx.s.zone)
+	c := canonical{At: at.Format(gateway.TimeFormat), Attempt: e.Attempt, Boot: r.Boot, Clock: r.State, Count: e.Count,
+		Device: e.Device, Door: e.Door, Grant: e.Grant, Issuer: e.Issuer, Reader: e.Reader, Reason: e.Reason,
+		Seq: tx.s.head.seq + 1, Type: e.Type}
+	var subSalt, resSalt []byte
+	subSalt, c.Sub = salted(e.Sub)
+	resSalt, c.Resident = salted(string(e.Resident))
+	body, err := json.Marshal(c)
+	if err != nil {
+		tx.err = errors.Join(tx.err, err)
+		return
+	}
+	hash, err := c.chain(tx.s.head.hash)
+	if err != nil {
+		tx.err = errors.Join(tx.err, err)
+		return
+	}
+	tx.exec("INSERT INTO events (seq, at, body, hash, sub, sub_salt, resident, resident_salt) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		c.Seq, at.UnixMilli(), string(body), hash[:], orNull(e.Sub), subSalt, orNull(string(e.Resident)), resSalt)
+	if tx.err != nil {
+		return
+	}
+	tx.s.head = head{c.Seq, hash}
+	tx.trackEntry(e)
+}
+
+// openEntry is an entry that is not over.
+type openEntry struct {
+	Attempt gateway.AttemptID `json:"attempt"`
+	Reader  gateway.ReaderID  `json:"reader"`
+	Issuer  gateway.IssuerID  `json:"issuer,omitempty"`
+	Grant   string            `json:"grant,omitempty"`
+}
+
+func (tx *Tx) trackEntry(e gateway.Event) {
+	key := "open/" + string(e.Door)
+	switch e.Type {
+	case gateway.AccessGranted:
+		var open []openEntry
+		tx.get(key, &open)
+		// Overlapping entries are few; the bound keeps a stuck door from growing the page.
+		if open = append(open, openEntry{e.Attempt, e.Reader, e.Issuer, e.Grant}); len(open) > 16 {
+			open = open[1:]
+		}
+		tx.put(key, open)
+	case gateway.StrikeSecured, gateway.LockLockedEvent:
+		tx.drop(key)
+	}
+}
+
+// Interrupt writes an interrupted event for every entry that a crash or a power
+// cut left open, and gives how many (D1). Nothing is released again.
+func (tx *Tx) Interrupt() (n int) {
+	rows, err := tx.s.conn.QueryContext(context.Background(), "SELECT key, value FROM state WHERE key LIKE 'open/%' ORDER BY key")
+	if err != nil {
+		tx.err = errors.Join(tx.err, err)
+		return 0
+	}
+	open := map[string][]openEntry{}
+	var keys []string
+	for rows.Next() {
+		var key string
+		var value []byte
+		var entries []openEntry
+		if err = errors.Join(rows.Scan(&key, &value), json.Unmarshal(value, &entries)); err != nil {
+			break
+		}
+		open[key], keys = entries, append(keys, key)
+	}
+	tx.err = errors.Join(tx.err, err, rows.Err(), rows.Close())
+	for _, key := range keys {
+		for _, o := range open[key] {
+			tx.Append(gateway.Event{Type: gateway.Interrupted, Door: gateway.DoorID(strings.TrimPrefix(key, "open/")),
+				Reader: o.Reader, Issuer: o.Issuer, Grant: o.Grant, Attempt: o.Attempt})
+			n++
+		}
+		tx.drop(key)
+	}
+	return n
+}
+
+func (tx *Tx) saveHead() {
+	tx.put("head", savedHead{tx.s.head.seq, hex.EncodeToString(tx.s.head.hash[:])})
+}
+
+// loadHead finds the end of the chain, and gives a new database its log id.
+func (s *Store) loadHead() error {
+	var hash []byte
+	err := s.conn.QueryRowContext(context.Background(), "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").Scan(&s.head.seq, &hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		s.head = head{}
+		return nil
+	}
+	copy(s.head.hash[:], hash)
+	return err
+}
+
+// Head gives the number of the newest event.
+func (s *Store) Head() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head.seq
+}
+
+const eventColumns = "seq, body, hash, sub, sub_salt, resident, resident_salt"
+
+// eventRow scans eventColumns.
+type eventRow struct {
+	seq              int64
+	body             string
+	hash             []byte
+	sub, resident    sql.NullString
+	subSalt, resSalt []byte
+}
+
+func (r *eventRow) dest() []any {
+	return []any{&r.seq, &r.body, &r.hash, &r.sub, &r.subSalt, &r.resident, &r.resSalt}
+}
+
+// Events gives at most limit events after a number, in order.
+func (s *Store) Events(ctx context.Context, after int64, limit int) ([]gateway.Event, error) {
+	// One row more at the front: its hash is the first event's prev.
+	rows, err := s.read.QueryContext(ctx, "SELECT "+eventColumns+" FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", after, limit+1)
+	if err != nil {
+		return nil, fmt.Errorf("store: events: %w", err)
+	}
+	defer rows.Close()
+	events := []gateway.Event{}
+	prev := ""
+	for rows.Next() {
+		var row eventRow
+		var c canonical
+		if err := errors.Join(rows.Scan(row.dest()...), json.Unmarshal([]byte(row.body), &c)); err != nil {
+			return nil, fmt.Errorf("store: events: %w", err)
+		}
+		hash := hex.EncodeToString(row.hash)
+		if row.seq > after && len(events) < limit {
+			e := c.event()
+			e.Sub, e.Resident = row.sub.String, gateway.ResidentID(row.resident.String)
+			e.Prev, e.Hash = prev, hash
+			if prev == "" {
+				var a anchor
+				if err := s.state(ctx, "anchor", &a); err != nil || a.First != e.Seq {
+					a = origin
+				}
+				e.Prev = a.Prev
+			}
+			events = append(events, e)
+		}
+		prev = hash
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("store: events: %w", err)
+	}
+	return events, nil
+}
+
+// Verification is the verdict on the record.
+type Verification struct {
+	OK       bool   `json:"ok"`
+	Events   int64  `json:"events"`
+	FirstBad int64  `json:"first_bad,omitempty"`
+	Problem  string `json:"problem,omitempty"`
+}
+
+// Verify walks the whole record: numbers without gaps, each hash over the one
+// before, each personal value behind its commitment, the end not cut off (L1).
+func (s *Store) Verify(ctx context.Context) (Verification, error) {
+	tx, err := s.read.BeginTx(ctx, nil) // one snapshot
+	if err != nil {
+		return Verification{}, fmt.Errorf("store: verify: %w", err)
+	}
+	defer tx.Rollback()
+	at, end := origin, savedHead{}
+	if err := errors.Join(stateOf(ctx, tx, "anchor", &at), stateOf(ctx, tx, "head", &end)); err != nil {
+		return Verification{}, fmt.Errorf("store: verify: %w", err)
+	}
+	rows, err := tx.QueryContext(ctx, "SELECT "+eventColumns+" FROM events ORDER BY seq")
+	if err != nil {
+		return Verification{}, fmt.Errorf("store: verify: %w", err)
+	}
+	defer rows.Close()
+	v := Verification{}
+	next, prev := at.First, unhex(at.Prev)
+	for rows.Next() {
+		var row eventRow
+		if err := rows.Scan(row.dest()...); err != nil {
+			return v, fmt.Errorf("store: verify: %w", err)
+		}
+		problem := row.check(next, prev)
+		if row.seq == end.Seq && hex.EncodeToString(row.hash) != end.Hash {
+			problem = "the head of the record is another"
+		}
+		if problem != "" {
+			v.FirstBad, v.Problem = next, problem
+			return v, nil
+		}
+		copy(prev[:], row.hash)
+		next++
+		v.Events++
+	}
+	if err := rows.Err(); err != nil {
+		return v, fmt.Errorf("store: verify: %w", err)
+	}
+	if next <= end.Seq {
+		v.FirstBad, v.Problem = next, "the end of the record is missing"
+		return v, nil
+	}
+	v.OK = true
+	return v, nil
+}
+
+// check holds one row against its place in the chain.
+func (r *eventRow) check(seq int64, prev [32]byte) string {
+	var c canonical
+	if r.seq != seq {
+		return "an event is missing before this one"
+	}
+	if json.Unmarshal([]byte(r.body), &c) != nil || c.Seq != seq {
+		return "the event is not what was written"
+	}
+	if b, err := json.Marshal(c); err != nil || string(b) != r.body {
+		return "the event is not what was written"
+	}
+	if hash, err := c.chain(prev); err != nil || !bytes.Equal(hash[:], r.hash) {
+		return "the hash does not follow"
+	}
+	if r.sub.Valid && commitment(r.subSalt, r.sub.String) != c.Sub ||
+		r.resident.Valid && commitment(r.resSalt, r.resident.String) != c.Resident {
+		return "a personal value is not the one that was recorded"
+	}
+	return ""
+}
+
+func unhex(s string) (b [32]byte) {
+	hex.Decode(b[:], []byte(s))
+	return b
+}
+
+// watchers are told when the record has grown.
+type watchers struct {
+	mu   sync.Mutex
+	list map[chan struct{}]bool
+}
+
+func (w *watchers) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for c := range w.list {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Watch delivers a token after the record has grown; stop ends it.
+func (s *Store) Watch() (grown <-chan struct{}, stop func()) {
+	c := make(chan struct{}, 1)
+	s.watchers.mu.Lock()
+	defer s.watchers.mu.Unlock()
+	if s.watchers.list == nil {
+		s.watchers.list = map[chan struct{}]bool{}
+	}
+	s.watchers.list[c] = true
+	return c, func() {
+		s.watchers.mu.Lock()
+		defer s.watchers.mu.Unlock()
+		delete(s.watchers.list, c)
+	}
+}
+
+// Retain strips what ended before the cutoff: events go from the front of the
+// chain, which verifies from a new anchor; grants lose what is personal and keep
+// their version and uses. The newest event always stays (L2, L7).
+func (s *Store) Retain(ctx context.Context, cutoff time.Time) (events int64, err error) {
+	err = s.Update(ctx, func(tx *Tx) error {
+		var last int64
+		var hash []byte
+		if tx.row("SELECT seq, hash FROM events WHERE at < ? AND seq < ? ORDER BY seq DESC LIMIT 1",
+			[]any{cutoff.UnixMilli(), s.head.seq}, &last, &hash) {
+			// What came before an event that is kept for its age may be younger by a
+			// clock that stepped; the chain has no holes, so it goes too.
+			events = tx.exec("DELETE FROM events WHERE seq <= ?", last)
+			tx.put("anchor", anchor{last + 1, hex.EncodeToString(hash)})
+		}
+		tx.exec("UPDATE grants SET sub = NULL, schedule = NULL, holder = NULL WHERE exp < ? AND (sub IS NOT NULL OR schedule IS NOT NULL OR holder IS NOT NULL)", cutoff.Unix())
+		return tx.err
+	})
+	return events, err
+}
+
+// Forget removes what is personal about a reference (an issuer's sub, a grant's
+// "iss/jti", or a resident's id) from the database and its raw file. Events stay,
+// and so do their hashes. It gives how many rows lost something.
+func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
+	err = s.Update(ctx, func(tx *Tx) error {
+		n += tx.exec("UPDATE events SET sub = NULL, sub_salt = NULL WHERE sub = ?", ref)
+		n += tx.exec("UPDATE events SET resident = NULL, resident_salt = NULL WHERE resident = ?", ref)
+		n += tx.exec("UPDATE grants SET sub = NULL WHERE sub = ?", ref)
+		n += tx.exec("DELETE FROM residents WHERE id = ?", ref)
+		n += tx.exec("DELETE FROM pins WHERE duress = ?", ref)
+		if id, err := gateway.ParseGrantID(ref); err == nil && strings.Contains(ref, "/") {
+			n += tx.exec(`UPDATE events SET sub = NULL, sub_salt = NULL WHERE sub IS NOT NULL
+				AND json_extract(body, '$.issuer') = ? AND json_extract(body, '$.grant') = ?`, id.Issuer, id.JTI)
+			n += tx.exec("UPDATE grants SET sub = NULL WHERE iss = ? AND jti = ? AND sub IS NOT NULL", id.Issuer, id.JTI)
+		}
+		return tx.err
+	})
+	if err != nil {
+		return n, err
+	}
+	return n, s.scrub(ctx)
+}
+
+// scrub empties the WAL, where old pages lie.
+func (s *Store) scrub(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := checkpoint(ctx, s.conn, "TRUNCATE"); err != nil {
+		return fmt.Errorf("store: forgotten, but the old bytes are still in the write-ahead log: %w; run the command again", err)
+	}
+	return nil
+}

@@ -1,0 +1,60 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/mattn/go-sqlite3"
+)
+
+// isBroken reports SQLITE_CORRUPT and SQLITE_NOTADB.
+func isBroken(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB)
+}
+
+// DiskTrouble reports that the disk, not the database, is at fault: full, read-only,
+// failing.
+func DiskTrouble(err error) bool {
+	var e sqlite3.Error
+	if !errors.As(err, &e) {
+		return false
+	}
+	switch e.Code {
+	case sqlite3.ErrFull, sqlite3.ErrReadonly, sqlite3.ErrIoErr, sqlite3.ErrCantOpen:
+		return true
+	}
+	return false
+}
+
+// copyInto overwrites dst's whole content with src's in one transaction of SQLite's
+// online backup.
+func copyInto(dst, src *sql.Conn) error {
+	return dst.Raw(func(d any) error {
+		return src.Raw(func(s any) error {
+			b, err := d.(*sqlite3.SQLiteConn).Backup("main", s.(*sqlite3.SQLiteConn), "main")
+			if err != nil {
+				return err
+			}
+			done, err := b.Step(-1)
+			if err == nil && !done {
+				err = fmt.Errorf("the copy did not finish")
+			}
+			return errors.Join(err, b.Finish())
+		})
+	})
+}
+
+// checkpoint moves the WAL into the file; truncate also leaves nothing in the WAL.
+func checkpoint(ctx context.Context, conn *sql.Conn, mode string) error {
+	var busy, log, done int
+	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &log, &done); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return fmt.Errorf("checkpoint: a reader is in the way")
+	}
+	return nil
+}
