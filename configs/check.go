@@ -120,7 +120,11 @@ func (l *loader) text(n *yaml.Node, tag reflect.StructTag, at string) {
 
 // check holds the parts against each other, and makes paths absolute.
 func (l *loader) check(c *Config, o Opts) {
-	bad := func(key, problem, remedy string) { l.report(l.lines[key], key, problem, remedy) }
+	bad := func(key, problem, remedy string) {
+		if !l.reported(key) {
+			l.report(l.lines[key], key, problem, remedy)
+		}
+	}
 	tz := c.Gateway.TimeZone
 	// Abbreviations and fixed offsets do not know daylight-saving time (H6).
 	if _, err := time.LoadLocation(tz); err != nil || tz == "Local" || tz == "" || !strings.Contains(tz, "/") && tz != "UTC" || strings.HasPrefix(tz, "Etc/GMT") {
@@ -148,6 +152,14 @@ func (l *loader) check(c *Config, o Opts) {
 	l.doors(c, bad)
 	l.readers(c, bad)
 	l.issuers(c, o, bad)
+}
+
+// reported tells whether the key, or what it is part or whole of, has a problem already:
+// what follows from that is not told again.
+func (l *loader) reported(key string) bool {
+	return slices.ContainsFunc(l.problems, func(p Problem) bool {
+		return strings.HasPrefix(p.Key, key) || strings.HasPrefix(key, p.Key)
+	})
 }
 
 func isPort(s string) bool {

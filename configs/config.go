@@ -21,9 +21,6 @@ type Config struct {
 	Issuers   []Issuer `key:"issuers"`
 	Cloud     Cloud    `key:"cloud"`
 	Retention Duration `key:"retention" default:"2160h" min:"24h"`
-
-	file  string
-	lines map[string]int
 }
 
 // Gateway is the house.

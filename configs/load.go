@@ -62,16 +62,14 @@ func Load(file string, o Opts) (*Config, error) {
 		return nil, l.problems
 	}
 	l.object(root, reflect.TypeFor[Config](), "")
+	// What cannot be read is left out by now, so that the rest is checked in the same run.
+	cfg, err := l.decode(root)
+	if err != nil {
+		return nil, err
+	}
+	l.check(cfg, o)
 	if len(l.problems) == 0 {
-		cfg, err := l.decode(root)
-		if err != nil {
-			return nil, err
-		}
-		cfg.file, cfg.lines = file, l.lines
-		l.check(cfg, o)
-		if len(l.problems) == 0 {
-			return cfg, nil
-		}
+		return cfg, nil
 	}
 	slices.SortStableFunc(l.problems, func(a, b Problem) int { return a.Line - b.Line })
 	return nil, l.problems
@@ -160,10 +158,12 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// object holds a mapping against a struct, and adds what is missing.
+// object holds a mapping against a struct, leaves out what cannot be read, and adds
+// what is missing.
 func (l *loader) object(n *yaml.Node, t reflect.Type, path string) {
 	known := fields(t)
 	seen := map[string]int{}
+	var good []*yaml.Node
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		at := join(path, k.Value)
@@ -178,8 +178,11 @@ func (l *loader) object(n *yaml.Node, t reflect.Type, path string) {
 		}
 		seen[k.Value] = k.Line
 		l.lines[at] = k.Line
-		l.value(v, known[j].Type, known[j].Tag, at)
+		if l.value(v, known[j].Type, known[j].Tag, at) {
+			good = append(good, k, v)
+		}
 	}
+	n.Content = good
 	for _, f := range known {
 		if seen[f.key] == 0 {
 			l.missing(n, f, join(path, f.key))
@@ -249,11 +252,12 @@ func edits(a, b string) int {
 	return row[len(b)]
 }
 
-// value holds a node against a field's type.
-func (l *loader) value(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at string) {
+// value holds a node against a field's type; false says that it is of no use.
+func (l *loader) value(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at string) bool {
+	before := len(l.problems)
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		l.report(n.Line, at, "anchors and aliases are not read", "write the value out")
-		return
+		return false
 	}
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -262,27 +266,44 @@ func (l *loader) value(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at s
 	case t.Kind() == reflect.Struct:
 		if n.Kind != yaml.MappingNode {
 			l.report(n.Line, at, "want keys below it, got "+kind(n), "indent its keys under it, or write {key: value}")
-			return
+			return false
 		}
 		l.object(n, t, at)
+		return true
 	case t.Kind() == reflect.Slice:
-		if n.Kind != yaml.SequenceNode {
-			l.report(n.Line, at, "want a list, got "+kind(n), "write it as [a, b] or as lines that begin with a dash")
-			return
-		}
-		if len(n.Content) == 0 && tag.Get("required") != "" {
-			l.report(n.Line, at, "the list is empty", "name at least one")
-		}
-		for i, e := range n.Content {
-			p := fmt.Sprintf("%s[%d]", at, i)
-			l.lines[p] = e.Line
-			l.value(e, t.Elem(), "", p)
-		}
+		return l.list(n, t, tag, at)
 	case n.Kind != yaml.ScalarNode:
 		l.report(n.Line, at, "want one value, got "+kind(n), "write the value on the same line")
 	default:
 		l.scalar(n, t, tag, at)
 	}
+	return len(l.problems) == before
+}
+
+// list holds a list; a mapping in it that is of no use becomes an empty one, so that
+// the others keep their places.
+func (l *loader) list(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at string) bool {
+	if n.Kind != yaml.SequenceNode {
+		l.report(n.Line, at, "want a list, got "+kind(n), "write it as [a, b] or as lines that begin with a dash")
+		return false
+	}
+	if len(n.Content) == 0 && tag.Get("required") != "" {
+		l.report(n.Line, at, "the list is empty", "name at least one")
+	}
+	usable := true
+	for i, e := range n.Content {
+		p := fmt.Sprintf("%s[%d]", at, i)
+		l.lines[p] = e.Line
+		if l.value(e, t.Elem(), "", p) {
+			continue
+		}
+		if t.Elem().Kind() == reflect.Struct {
+			n.Content[i] = &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map", Line: e.Line}
+		} else {
+			usable = false
+		}
+	}
+	return usable
 }
 
 func kind(n *yaml.Node) string {

@@ -146,6 +146,17 @@ func (d *Door) emit(durable bool, events ...gateway.Event) {
 // Release lets the attempt in. With retry it continues an entry that nobody took;
 // it fails if somebody has by now.
 func (d *Door) Release(ctx context.Context, a gateway.Attempt, retry bool) (time.Duration, error) {
+	released, err := d.admit(ctx, a, retry)
+	if err != nil {
+		// The fault stands in the record before what the caller makes of it.
+		bounded, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		d.queue.drain(bounded)
+	}
+	return released, err
+}
+
+func (d *Door) admit(ctx context.Context, a gateway.Attempt, retry bool) (time.Duration, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
