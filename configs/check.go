@@ -23,7 +23,11 @@ import (
 // scalar holds one value against its type and its field's range.
 func (l *loader) scalar(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at string) {
 	if n.Tag == "!!null" {
-		l.report(n.Line, at, "it has no value", "give one, or remove the key for its default")
+		remedy := "give one, or remove it"
+		if tag.Get("required") != "" {
+			remedy = "give one; configs/reference.yaml shows how"
+		}
+		l.report(n.Line, at, "it has no value", remedy)
 		return
 	}
 	switch {
@@ -49,7 +53,10 @@ func (l *loader) scalar(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at 
 }
 
 func (l *loader) duration(n *yaml.Node, tag reflect.StructTag, at string) {
-	example := tag.Get("default")
+	example, units := tag.Get("default"), "(ms, s, m, h)"
+	if tag.Get("off") != "" {
+		units += ", or off"
+	}
 	if n.Tag == "!!int" || n.Tag == "!!float" {
 		l.report(n.Line, at, fmt.Sprintf("%s has no unit", n.Value), fmt.Sprintf("write it with one, as in %s", example))
 		return
@@ -59,7 +66,7 @@ func (l *loader) duration(n *yaml.Node, tag reflect.StructTag, at string) {
 		return
 	}
 	if err := d.UnmarshalText([]byte(n.Value)); err != nil || n.Value == "off" {
-		l.report(n.Line, at, fmt.Sprintf("%q is not a duration", n.Value), fmt.Sprintf("write it as in %s (ms, s, m, h)", example))
+		l.report(n.Line, at, fmt.Sprintf("%q is not a duration", n.Value), fmt.Sprintf("write it as in %s %s", example, units))
 		return
 	}
 	for _, bound := range []struct {
@@ -77,7 +84,7 @@ func (l *loader) duration(n *yaml.Node, tag reflect.StructTag, at string) {
 func rangeOf(tag reflect.StructTag) string {
 	lo, hi, off := tag.Get("min"), tag.Get("max"), ""
 	if lo == "" {
-		lo = "0"
+		lo = "0s"
 	}
 	if tag.Get("off") != "" {
 		off = ", or off"
@@ -105,15 +112,20 @@ func (l *loader) integer(n *yaml.Node, tag reflect.StructTag, at string) {
 }
 
 func (l *loader) text(n *yaml.Node, tag reflect.StructTag, at string) {
+	one := strings.Fields(tag.Get("oneof"))
 	if n.Tag != "!!str" {
-		l.report(n.Line, at, "want a text, got "+kind(n), "put it in quotes")
+		remedy := "put it in quotes"
+		if len(one) > 0 {
+			remedy = "choose one of " + strings.Join(one, ", ")
+		}
+		l.report(n.Line, at, "want a text, got "+kind(n), remedy)
 		return
 	}
 	if strings.ContainsFunc(n.Value, unicode.IsControl) {
 		l.report(n.Line, at, "it has control characters", "write it on one line of plain text")
 		return
 	}
-	if one := strings.Fields(tag.Get("oneof")); len(one) > 0 && !slices.Contains(one, n.Value) {
+	if len(one) > 0 && !slices.Contains(one, n.Value) {
 		l.report(n.Line, at, fmt.Sprintf("%q is not known", n.Value), "choose one of "+strings.Join(one, ", "))
 	}
 }
@@ -154,11 +166,19 @@ func (l *loader) check(c *Config, o Opts) {
 	l.issuers(c, o, bad)
 }
 
-// reported tells whether the key, or what it is part or whole of, has a problem already:
-// what follows from that is not told again.
+// reported tells whether the key, or what it is part of, has a problem already: what
+// follows from that is not told again.
 func (l *loader) reported(key string) bool {
 	return slices.ContainsFunc(l.problems, func(p Problem) bool {
-		return strings.HasPrefix(p.Key, key) || strings.HasPrefix(key, p.Key)
+		return key == p.Key || strings.HasPrefix(key, p.Key+".") || strings.HasPrefix(key, p.Key+"[")
+	})
+}
+
+// meant tells whether an unknown key beside it was probably meant for the key.
+func (l *loader) meant(key string) bool {
+	dot := strings.LastIndexByte(key, '.') + 1
+	return slices.ContainsFunc(l.problems, func(p Problem) bool {
+		return strings.LastIndexByte(p.Key, '.')+1 == dot && p.Key[:dot] == key[:dot] && p.Remedy == didYouMean(key[dot:])
 	})
 }
 
@@ -193,6 +213,9 @@ func (l *loader) doors(c *Config, bad func(key, problem, remedy string)) {
 		}
 		switch {
 		case d.Strike == nil && d.Lock == nil:
+			if l.reported(at+".strike") || l.reported(at+".lock") || l.meant(at+".strike") || l.meant(at+".lock") {
+				break
+			}
 			bad(at, "it has neither strike nor lock", "add one of them, as in strike: {driver: sim}")
 		case d.Strike != nil && d.Lock != nil:
 			bad(at+".lock", "it has a strike and a lock", "keep one, or make two doors")
@@ -235,14 +258,17 @@ func (l *loader) readers(c *Config, bad func(key, problem, remedy string)) {
 			bad(at+".id", fmt.Sprintf("%q is the id of another reader", r.ID), "give each reader its own")
 		}
 		seen[r.ID] = true
-		if !slices.ContainsFunc(c.Doors, func(d Door) bool { return d.ID == r.Door }) {
+		if len(c.Doors) > 0 && !slices.ContainsFunc(c.Doors, func(d Door) bool { return d.ID == r.Door }) {
 			bad(at+".door", fmt.Sprintf("there is no door %q", r.Door), "choose one of "+doorIDs(c))
 		}
-		switch {
-		case r.Driver == "wiegand" && (r.D0 == "" || r.D1 == ""):
-			bad(at, "a Wiegand reader needs d0 and d1", "name both lines, as in d0: GPIO5, d1: GPIO6")
-		case r.Driver == "evdev" && r.Device == "":
-			bad(at, "an evdev reader needs device", "name it, as in device: /dev/input/by-id/usb-…-event-kbd")
+		if r.Driver == "wiegand" && r.D0 == "" {
+			bad(at+".d0", "missing", "name the GPIO line of DATA0, as in d0: GPIO5")
+		}
+		if r.Driver == "wiegand" && r.D1 == "" {
+			bad(at+".d1", "missing", "name the GPIO line of DATA1, as in d1: GPIO6")
+		}
+		if r.Driver == "evdev" && r.Device == "" {
+			bad(at+".device", "missing", "name it, as in device: /dev/input/by-id/usb-…-event-kbd")
 		}
 	}
 }
@@ -250,7 +276,9 @@ func (l *loader) readers(c *Config, bad func(key, problem, remedy string)) {
 func doorIDs(c *Config) string {
 	var ids []string
 	for _, d := range c.Doors {
-		ids = append(ids, d.ID)
+		if d.ID != "" {
+			ids = append(ids, d.ID)
+		}
 	}
 	return strings.Join(ids, ", ")
 }
@@ -272,13 +300,14 @@ func (l *loader) issuers(c *Config, o Opts, bad func(key, problem, remedy string
 			s.Name = s.ID
 		}
 		for j, d := range s.Doors {
-			if !slices.ContainsFunc(c.Doors, func(x Door) bool { return x.ID == d }) {
+			if len(c.Doors) > 0 && !slices.ContainsFunc(c.Doors, func(x Door) bool { return x.ID == d }) {
 				bad(fmt.Sprintf("%s.doors[%d]", at, j), fmt.Sprintf("there is no door %q", d), "choose from "+doorIDs(c))
 			}
 		}
 		for j, w := range s.Hours {
-			if err := gateway.Window(w).Validate(); err != nil {
-				bad(fmt.Sprintf("%s.hours[%d]", at, j), err.Error(), `write it as in {days: [mon, tue], from: "08:00", to: "20:00"}`)
+			key := fmt.Sprintf("%s.hours[%d]", at, j)
+			if err := gateway.Window(w).Validate(); err != nil && len(w.Days) > 0 { // no days: told already
+				bad(key, err.Error(), `write it as in {days: [mon, tue], from: "08:00", to: "20:00"}`)
 			}
 		}
 		s.Keys = l.path(s.Keys)
@@ -287,6 +316,10 @@ func (l *loader) issuers(c *Config, o Opts, bad func(key, problem, remedy string
 }
 
 func (l *loader) keys(s *Issuer, at string, o Opts, bad func(key, problem, remedy string)) {
+	if s.Keys == "" {
+		bad(at, "it is empty", "name the issuer's public key set, as in issuers/colis-x.jwks.json")
+		return
+	}
 	f, err := os.Open(s.Keys)
 	if err != nil {
 		bad(at, err.Error(), "put the issuer's jwks.json there; \"gardien-issuer keygen\" makes one")

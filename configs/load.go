@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/spf13/viper"
@@ -101,10 +103,17 @@ func (l *loader) report(line int, key, problem, remedy string) {
 	l.problems = append(l.problems, Problem{l.file, max(line, 1), key, problem, remedy})
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+var (
+	yamlLine = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
+	// yamlLate is what the YAML reader reports for one line too early.
+	yamlLate = regexp.MustCompile(`^did not find expected (key|node content|'-' indicator|',' or|<)`)
+)
 
 // parse gives the one document's mapping.
 func (l *loader) parse(b []byte) *yaml.Node {
+	if l.plainText(b); len(l.problems) > 0 {
+		return nil
+	}
 	var doc, second yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(b))
 	err := dec.Decode(&doc)
@@ -126,6 +135,16 @@ func (l *loader) parse(b []byte) *yaml.Node {
 			line, _ = strconv.Atoi(m[1])
 			text = m[2]
 		}
+		if yamlLate.MatchString(text) {
+			line = min(line+1, bytes.Count(bytes.TrimRight(b, "\n"), []byte("\n"))+1)
+			text += ", in what begins here"
+		}
+		if _, name, ok := strings.Cut(text, "unknown anchor '"); ok {
+			name, _, _ = strings.Cut(name, "'")
+			before, _, _ := bytes.Cut(b, []byte("*"+name))
+			l.report(1+bytes.Count(before, []byte("\n")), "(file)", "anchors and aliases are not read", "put a text that begins with * in quotes")
+			return nil
+		}
 		l.report(line, "(file)", "not YAML: "+text, "look for a tab, a missing space after a colon, or a quote that is not closed")
 		return nil
 	}
@@ -134,6 +153,24 @@ func (l *loader) parse(b []byte) *yaml.Node {
 		return nil
 	}
 	return doc.Content[0]
+}
+
+// plainText finds what the YAML reader reports without its line, or for another one.
+func (l *loader) plainText(b []byte) {
+	for i, line := range strings.Split(string(b), "\n") {
+		text := strings.TrimLeft(line, " \t")
+		switch indent := line[:len(line)-len(text)]; {
+		case !utf8.ValidString(line):
+			l.report(i+1, "(file)", "it is not UTF-8", "save it in the encoding UTF-8")
+			return
+		case strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) && r != '\t' && r != '\r' }):
+			l.report(i+1, "(file)", "it has control characters", "remove them; save it as plain text")
+			return
+		case strings.Contains(indent, "\t") && text != "" && text[0] != '#' && text != "\r":
+			l.report(i+1, "(file)", "a tab stands before the text", "indent with spaces")
+			return
+		}
+	}
 }
 
 // field is one key that a mapping may have.
@@ -167,9 +204,14 @@ func (l *loader) object(n *yaml.Node, t reflect.Type, path string) {
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
 		at := join(path, k.Value)
+		plain := k.Kind == yaml.ScalarNode && k.Anchor == "" && k.Style&yaml.TaggedStyle == 0
+		if !plain || k.Value == "" || strings.ContainsFunc(k.Value, unicode.IsControl) {
+			l.report(k.Line, join(path, "?"), "not a plain key", "write it as one word and a colon")
+			continue
+		}
 		j := slices.IndexFunc(known, func(f field) bool { return f.key == k.Value })
 		switch line, twice := seen[k.Value]; {
-		case k.Kind != yaml.ScalarNode || j < 0:
+		case j < 0:
 			l.report(k.Line, at, "unknown key", suggest(k.Value, known))
 			continue
 		case twice:
@@ -221,15 +263,17 @@ func suggest(got string, known []field) string {
 	var all []string
 	for _, f := range known {
 		all = append(all, f.key)
-		if d := edits(strings.ToLower(got), f.key); d < distance {
+		if d := edits(strings.ToLower(got), f.key); d < distance && d <= len(f.key)/2 {
 			best, distance = f.key, d
 		}
 	}
 	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
+		return didYouMean(best)
 	}
 	return "remove it; the keys here are " + strings.Join(all, ", ")
 }
+
+func didYouMean(key string) string { return fmt.Sprintf("did you mean %q?", key) }
 
 // edits is the Levenshtein distance.
 func edits(a, b string) int {
@@ -257,6 +301,10 @@ func (l *loader) value(n *yaml.Node, t reflect.Type, tag reflect.StructTag, at s
 	before := len(l.problems)
 	if n.Kind == yaml.AliasNode || n.Anchor != "" {
 		l.report(n.Line, at, "anchors and aliases are not read", "write the value out")
+		return false
+	}
+	if n.Style&yaml.TaggedStyle != 0 {
+		l.report(n.Line, at, "tags are not read", fmt.Sprintf("remove %s, or put a text that begins with ! in quotes", n.Tag))
 		return false
 	}
 	if t.Kind() == reflect.Pointer {
@@ -313,7 +361,17 @@ func kind(n *yaml.Node) string {
 	case yaml.SequenceNode:
 		return "a list"
 	}
-	return strings.TrimPrefix(n.Tag, "!!") + " " + strconv.Quote(n.Value)
+	switch n.Tag {
+	case "!!null":
+		return "nothing"
+	case "!!int", "!!float":
+		return "the number " + n.Value
+	case "!!timestamp":
+		return "the date " + n.Value
+	case "!!bool":
+		return n.Value
+	}
+	return "the text " + strconv.Quote(n.Value)
 }
 
 func (l *loader) decode(root *yaml.Node) (*Config, error) {

@@ -61,33 +61,29 @@ func ParseGrantID(s string) (GrantID, error) {
 }
 
 // Valid reports whether id keeps to its alphabet and length.
-func (id DoorID) Valid() bool { return only(string(id), 32, "-") }
+func (id DoorID) Valid() bool { return only(string(id), 32, lower, "-") }
 
 // Valid reports whether id keeps to its alphabet and length. The names of the
 // channels without a reader are taken.
 func (id ReaderID) Valid() bool {
-	return only(string(id), 32, "-") && id != ReaderLAN && id != ReaderApp
+	return only(string(id), 32, lower, "-") && id != ReaderLAN && id != ReaderApp
 }
 
 // Valid reports whether id keeps to its alphabet and length; "home" is valid here
 // and refused where issuers are configured.
-func (id IssuerID) Valid() bool { return only(string(id), 64, ".-") }
+func (id IssuerID) Valid() bool { return only(string(id), 64, lower, ".-") }
 
 // ValidJTI reports whether s is 1–64 of A–Z a–z 0–9 . _ -.
-func ValidJTI(s string) bool { return only(strings.ToLower(s), 64, "._-") && len(s) <= 64 }
+func ValidJTI(s string) bool { return only(s, 64, "._-ABCDEFGHIJKLMNOPQRSTUVWXYZ") }
 
-// only reports whether s is 1..limit bytes of a-z, 0-9 and the extra bytes.
-func only(s string, limit int, extra string) bool {
-	if s == "" || len(s) > limit {
-		return false
-	}
-	for i := range len(s) {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && strings.IndexByte(extra, c) < 0 {
-			return false
-		}
-	}
-	return true
+const (
+	lower = "abcdefghijklmnopqrstuvwxyz0123456789"
+	upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// only reports whether s is 1..limit bytes of the alphabets.
+func only(s string, limit int, alphabets ...string) bool {
+	return s != "" && len(s) <= limit && strings.Trim(s, strings.Join(alphabets, "")) == ""
 }
 
 // NewAttemptID draws a fresh attempt id from crypto/rand.

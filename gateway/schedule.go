@@ -212,7 +212,7 @@ func (c Clock) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
 // UnmarshalText takes "00:00" … "24:00", five characters.
 func (c *Clock) UnmarshalText(b []byte) error {
-	bad := fmt.Errorf("time of day %q: want HH:MM, as in \"09:00\"", b)
+	bad := fmt.Errorf("time of day %q: want HH:MM, 00:00 to 24:00, as in \"09:00\"", b)
 	if len(b) != 5 || b[2] != ':' || strings.Trim(string(b[:2])+string(b[3:]), "0123456789") != "" {
 		return bad
 	}

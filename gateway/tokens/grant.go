@@ -56,7 +56,10 @@ func (v *Verifier) Grant(text string) (gateway.Grant, *gateway.Refusal) {
 	}
 	g, aud, err := readGrant(payload, sealed)
 	if err != nil {
-		return gateway.Grant{}, refuse(gateway.UnknownCredential, "%v", err)
+		if g.ID.JTI == "" {
+			g.ID = gateway.GrantID{}
+		}
+		return gateway.Grant{ID: g.ID}, refuse(gateway.UnknownCredential, "%v", err)
 	}
 	if aud != string(v.Gateway) {
 		return gateway.Grant{ID: g.ID}, refuse(gateway.WrongGateway, "aud is not %s", v.Gateway)
@@ -196,7 +199,8 @@ func readWindow(raw json.RawMessage) (gateway.Window, error) {
 		w.Days = append(w.Days, d)
 	}
 	from, to := c.text("from", true, any, "HH:MM"), c.text("to", true, any, "HH:MM")
-	return w, errors.Join(c.err, w.From.UnmarshalText([]byte(from)), w.To.UnmarshalText([]byte(to)))
+	err = errors.Join(c.err, w.From.UnmarshalText([]byte(from)), w.To.UnmarshalText([]byte(to)))
+	return w, err
 }
 
 // holder reads cnf (RFC 7800): only the jkt method is known.

@@ -140,14 +140,15 @@ type Descriptor struct {
 
 // SignDescriptor writes the descriptor (contract §4).
 func (id *Identity) SignDescriptor(doors []gateway.DoorID, issuers []gateway.IssuerID, at time.Time) (string, error) {
-	if issuers == nil {
-		issuers = []gateway.IssuerID{}
-	}
-	return id.Signing.compact(TypGateway, map[string]any{
+	text, err := id.Signing.compact(TypGateway, map[string]any{
 		"iss":   id.ID,
 		"keys":  jose.JSONWebKeySet{Keys: []jose.JSONWebKey{id.Signing.jwk("sig"), id.Opening.jwk("enc")}},
-		"doors": doors, "issuers": issuers, "iat": at.Unix(),
+		"doors": append([]gateway.DoorID{}, doors...), "issuers": append([]gateway.IssuerID{}, issuers...), "iat": at.Unix(),
 	})
+	if err == nil && len(text) > MaxJWS {
+		err = fmt.Errorf("the descriptor has %d bytes, more than %d: name fewer doors or issuers", len(text), MaxJWS)
+	}
+	return text, err
 }
 
 // ParseDescriptor verifies a descriptor: its own signing key must have signed it,
@@ -201,7 +202,8 @@ func ParseDescriptor(text string) (*Descriptor, error) {
 // ParseHolder reads a holder's public JWK on P-256 and gives its thumbprint, for cnf.
 func ParseHolder(b []byte) (string, error) {
 	var jwk jose.JSONWebKey
-	if err := json.Unmarshal(b, &jwk); err != nil {
+	members, err := parseObject(b, "kty", "crv", "x", "y")
+	if err != nil || json.Unmarshal(b, &jwk) != nil || !strictPoint(members) {
 		return "", errors.New("holder: not a JWK")
 	}
 	pub, ok := jwk.Key.(*ecdsa.PublicKey)

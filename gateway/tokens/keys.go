@@ -148,6 +148,9 @@ func ParseSigningKey(b []byte) (*SigningKey, error) {
 	if !ok {
 		return nil, errors.New("not a private JWK")
 	}
+	if key, ok := signer.(*ecdsa.PrivateKey); ok && !pair(key) {
+		return nil, errors.New("not a private JWK: x, y and d do not belong together")
+	}
 	return newSigningKey(signer)
 }
 
@@ -234,15 +237,18 @@ func (s *KeySet) add(raw []byte) error {
 		}
 	}
 	var jwk jose.JSONWebKey
-	if err := json.Unmarshal(raw, &jwk); err != nil {
+	if err := json.Unmarshal(raw, &jwk); err != nil || !strictPoint(members) {
 		return errors.New("not a JWK on P-256 or Ed25519")
 	}
 	pub, err := newPublicKey(jwk.Key)
 	if err != nil {
 		return err
 	}
-	if jwk.KeyID != "" && jwk.KeyID != pub.kid {
+	if _, ok := members["kid"]; ok && jwk.KeyID != pub.kid {
 		return fmt.Errorf("kid is not the key's RFC 7638 thumbprint %s", pub.kid)
+	}
+	if _, ok := members["use"]; ok && jwk.Use != "sig" && jwk.Use != "enc" {
+		return errors.New("want use \"sig\" or \"enc\"")
 	}
 	if jwk.Use == "enc" {
 		if pub.alg != algES256 || s.receiving != nil {
@@ -252,11 +258,27 @@ func (s *KeySet) add(raw []byte) error {
 		s.receiving = &enc
 		return nil
 	}
+	if _, ok := members["alg"]; ok && !pub.allows(jwk.Algorithm) {
+		return fmt.Errorf("alg is not that of the key (%s)", pub.alg)
+	}
 	if _, twice := s.verifying[pub.kid]; twice {
 		return errors.New("the key stands twice")
 	}
 	s.verifying[pub.kid] = pub
 	return nil
+}
+
+// strictPoint refuses the second spellings of x and y that go-jose takes.
+func strictPoint(jwk object) bool {
+	for _, name := range []string{"x", "y"} {
+		if raw, ok := jwk[name]; ok {
+			s, isString := jsonString(raw)
+			if _, err := decode(s); !isString || err != nil {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // MarshalKeySet writes a JWKS of public keys.
@@ -305,7 +327,7 @@ func ParseOpeningKey(b []byte) (*OpeningKey, error) {
 		return nil, errors.New("not a JWK")
 	}
 	key, ok := jwk.Key.(*ecdsa.PrivateKey)
-	if !ok {
+	if !ok || !pair(key) {
 		return nil, errors.New("not a private JWK on P-256")
 	}
 	return newOpeningKey(key)
@@ -323,6 +345,17 @@ func GatewayIDOf(key PublicKey) (gateway.GatewayID, error) {
 	sum := sha256.Sum256(der)
 	name := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:])
 	return gateway.GatewayID("gw-" + strings.ToLower(name[:10])), nil
+}
+
+// pair reports whether the private half belongs to the public one, which go-jose
+// leaves open for elliptic curves.
+func pair(key *ecdsa.PrivateKey) bool {
+	private, err := key.ECDH()
+	if err != nil {
+		return false
+	}
+	public, err := key.PublicKey.ECDH()
+	return err == nil && private.PublicKey().Equal(public)
 }
 
 // p256 reports whether x, y is a point of the curve, other than infinity.

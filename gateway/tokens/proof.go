@@ -90,7 +90,7 @@ func (p *Proof) key() (PublicKey, *gateway.Refusal) {
 		}
 	}
 	var jwk jose.JSONWebKey
-	if json.Unmarshal(raw, &jwk) != nil {
+	if json.Unmarshal(raw, &jwk) != nil || !strictPoint(members) {
 		return bad("the jwk is not a key")
 	}
 	pub, ok := jwk.Key.(*ecdsa.PublicKey)

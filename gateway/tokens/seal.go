@@ -41,14 +41,20 @@ func (k *OpeningKey) open(text, cty string) (string, *gateway.Refusal) {
 	if len(text) > MaxJWE {
 		return "", refuse(gateway.UnknownCredential, "longer than %d bytes", MaxJWE)
 	}
-	parts := strings.Split(text, ".")
-	for i, p := range parts {
-		if _, err := decode(p); err != nil {
+	var raw [5][]byte
+	for i, p := range strings.SplitN(text, ".", len(raw)) {
+		b, err := decode(p)
+		if err != nil {
 			return "", refuse(gateway.UnknownCredential, "part %d is not strict base64url", i+1)
 		}
+		raw[i] = b
 	}
-	head, _ := decode(parts[0])
-	header, err := parseObject(head, headerNames...)
+	// Direct agreement has no encrypted key (RFC 7516 §5.2), and A256GCM fixes the
+	// other two lengths; go-jose lets both the key and a longer tag pass.
+	if len(raw[1]) != 0 || len(raw[2]) != 12 || len(raw[4]) != 16 {
+		return "", refuse(gateway.UnknownCredential, "sealed: want no encrypted key, an IV of 12 bytes and a tag of 16")
+	}
+	header, err := parseObject(raw[0], headerNames...)
 	if err != nil {
 		return "", refuse(gateway.UnknownCredential, "sealed header: %v", err)
 	}
