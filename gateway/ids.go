@@ -74,7 +74,7 @@ func (id ReaderID) Valid() bool {
 func (id IssuerID) Valid() bool { return only(string(id), 64, lower, ".-") }
 
 // ValidJTI reports whether s is 1–64 of A–Z a–z 0–9 . _ -.
-func ValidJTI(s string) bool { return only(s, 64, "._-ABCDEFGHIJKLMNOPQRSTUVWXYZ") }
+func ValidJTI(s string) bool { return only(s, 64, lower, upper, "._-") }
 
 const (
 	lower = "abcdefghijklmnopqrstuvwxyz0123456789"
