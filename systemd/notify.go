@@ -47,10 +47,11 @@ func Watchdog(ctx context.Context, check func(context.Context) error) error {
 		bounded, cancel := context.WithTimeout(ctx, every/2)
 		err := check(bounded)
 		cancel()
+		if err == nil {
+			err = notify(daemon.SdNotifyWatchdog)
+		}
 		if err != nil && ctx.Err() == nil {
 			slog.Error("the watchdog is not fed", "err", err)
-		} else if err := notify(daemon.SdNotifyWatchdog); err != nil {
-			slog.Warn("the watchdog is not fed", "err", err)
 		}
 		select {
 		case <-ctx.Done():

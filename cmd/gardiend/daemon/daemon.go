@@ -34,6 +34,8 @@ type Options struct {
 	Source wallclock.Source // evidence in place of the configured one; nil: the configured
 	Reload <-chan os.Signal // each asks to read the file again
 	Log    *slog.Logger
+
+	wired chan<- *Gateway // told when everything is ready
 }
 
 // Task is everything long-running.
@@ -320,6 +322,9 @@ func (g *Gateway) announce(ctx context.Context, tasks []Task) {
 	g.log.Info("ready", "gateway", g.identity.ID, "doors", len(g.house), "socket", g.cfg.API.Socket, "clock", g.clock.Read().State)
 	if err := systemd.Ready(status); err != nil {
 		g.log.Warn("the service manager was not told", "err", err)
+	}
+	if g.opts.wired != nil {
+		g.opts.wired <- g
 	}
 }
 

@@ -1,0 +1,320 @@
+package daemon
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/mattn/go-sqlite3"
+
+	"gardien/gateway"
+	"gardien/gateway/api"
+	"gardien/store"
+)
+
+// Performance is a ratio to a limit that is measured in the same run: see each
+// benchmark's "ratio" and "limit".
+
+// quantile of durations, in microseconds.
+func quantile(list []time.Duration, q float64) float64 {
+	slices.Sort(list)
+	return float64(list[int(q*float64(len(list)-1))]) / float64(time.Microsecond)
+}
+
+// bare is a database with the promises of the store and nothing else.
+type bare struct {
+	db   *sql.DB
+	stmt *sql.Stmt
+	wal  string
+}
+
+// newBare makes one whose commits write that many pages of the store's size.
+func newBare(b *testing.B, dir string, pages int64) *bare {
+	b.Helper()
+	name := filepath.Join(dir, "bare.db")
+	db, err := sql.Open("sqlite3", "file:"+name+"?_journal_mode=DELETE&_txlock=immediate")
+	if err != nil {
+		b.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	for _, q := range []string{"PRAGMA page_size=1024", "VACUUM", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=0",
+		"CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)"} {
+		if _, err := db.Exec(q); err != nil {
+			b.Fatal(err)
+		}
+	}
+	for i := range pages {
+		if _, err := db.Exec("INSERT INTO t VALUES (?, zeroblob(900))", i); err != nil {
+			b.Fatal(err)
+		}
+	}
+	stmt, err := db.Prepare("UPDATE t SET v = randomblob(900)")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { db.Close() })
+	return &bare{db, stmt, name + "-wal"}
+}
+
+func (r *bare) commit(b *testing.B) time.Duration {
+	start := time.Now()
+	if _, err := r.stmt.Exec(); err != nil {
+		b.Fatal(err)
+	}
+	return time.Since(start)
+}
+
+func size(b *testing.B, name string) int64 {
+	fi, err := os.Stat(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return fi.Size()
+}
+
+// pinGrant makes a PIN that opens as often as wanted.
+func (h *house) pinGrant(b testing.TB, door gateway.DoorID) gateway.PIN {
+	b.Helper()
+	end := time.Now().Add(24 * time.Hour)
+	made, err := h.MakeGrant(context.Background(), api.GrantRequest{Doors: []gateway.DoorID{door}, NotAfter: &end, PIN: true})
+	if err != nil {
+		b.Fatal(err)
+	}
+	pin, err := gateway.NewPIN(made.PIN)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pin
+}
+
+func (h *house) open(b testing.TB, door gateway.DoorID, pin gateway.PIN) time.Duration {
+	start := time.Now()
+	out := h.access.Present(context.Background(), door, "pad", gateway.PINCredential{PIN: pin})
+	d := time.Since(start)
+	if !out.Granted {
+		b.Fatalf("denied: %s", out.Reason)
+	}
+	return d
+}
+
+// episode opens, goes in, closes, and waits until the strike is secured and all of it is
+// in the record. It gives the time from the credential to the strike.
+func (h *house) episode(b *testing.B, pin gateway.PIN) time.Duration {
+	d := h.open(b, "side", pin)
+	h.passDoor(b)
+	return d
+}
+
+// passDoor is the courier: the leaf opens and closes.
+func (h *house) passDoor(b testing.TB) {
+	ctx := context.Background()
+	for _, state := range []gateway.ContactState{gateway.ContactOpen, gateway.ContactClosed} {
+		if err := (&simulator{h.Gateway}).Contact(ctx, api.SimContact{Door: "side", State: state}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	grown, stop := h.store.Watch()
+	defer stop()
+	for h.house.Door("side").State().Strike != "secured" {
+		<-grown
+	}
+	h.house.Door("side").Sync(ctx)
+}
+
+// BenchmarkOpening: credential → strike released, p50 ≤ 1.25 × one bare WAL+FULL commit of
+// the same bytes on the same disk.
+func BenchmarkOpening(b *testing.B) {
+	h := build(b)
+	h.start(b)
+	pin := h.pinGrant(b, "side")
+	wal := filepath.Join(h.cfg.Gateway.StateDir, store.FileName+"-wal")
+	h.episode(b, pin)
+	// The decision's bytes are what is written when it returns, less what follows it: the
+	// least of several.
+	decision, whole := int64(1<<20), int64(0)
+	for range 20 {
+		before := size(b, wal)
+		h.open(b, "side", pin)
+		decision = min(decision, size(b, wal)-before)
+		h.passDoor(b)
+		whole += (size(b, wal) - before) / 20
+	}
+	const frame = 1024 + 24
+	reference := newBare(b, h.dir, decision/frame)
+	var opens, commits []time.Duration
+	for b.Loop() {
+		opens = append(opens, h.episode(b, pin))
+		commits = append(commits, reference.commit(b))
+	}
+	commit := quantile(commits, 0.5)
+	b.ReportMetric(quantile(opens, 0.5), "p50-µs")
+	b.ReportMetric(commit, "commit-µs")
+	b.ReportMetric(quantile(opens, 0.5)/commit, "ratio(≤1.25)")
+	b.ReportMetric(float64(decision/frame), "decision-pages")
+	b.ReportMetric(float64(whole), "episode-wal-bytes(≤16384)")
+}
+
+// fill adds grants of the carrier by hand.
+func fill(b *testing.B, dir string, n int) {
+	b.Helper()
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, store.FileName)+"?_journal_mode=WAL&_synchronous=OFF")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	now := time.Now().Unix()
+	_, err = db.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < ?)
+		INSERT INTO grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, digest)
+		SELECT 'colis-x.example', 'fill-' || i, 1, 'active', '["front"]', ?, ?, ?, 1, randomblob(32) FROM n`, n, now, now, now+86400)
+	if err == nil {
+		_, err = db.Exec("PRAGMA wal_checkpoint(TRUNCATE)")
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// BenchmarkOpeningAmongMany: p99 with 1,000,000 grants ≤ 1.3 × that with 1,000. The two
+// gateways are asked in turn, so that the disk's moods meet both.
+func BenchmarkOpeningAmongMany(b *testing.B) {
+	var houses [2]*house
+	var pins [2]gateway.PIN
+	for i, n := range []int{1000, 1_000_000} {
+		h := build(b)
+		h.start(b)
+		h.stop()
+		fill(b, h.cfg.Gateway.StateDir, n)
+		h.start(b)
+		houses[i], pins[i] = h, h.pinGrant(b, "front")
+	}
+	var times [2][]time.Duration
+	for b.Loop() {
+		for i, h := range houses {
+			times[i] = append(times[i], h.open(b, "front", pins[i]))
+			h.house.Door("front").Sync(context.Background())
+		}
+	}
+	few, many := quantile(times[0], 0.99), quantile(times[1], 0.99)
+	b.ReportMetric(few, "p99-1k-µs")
+	b.ReportMetric(many, "p99-1M-µs")
+	b.ReportMetric(many/few, "ratio(≤1.3)")
+}
+
+// BenchmarkStart: start → READY with 10,000 grants and 100,000 events ≤ 2 × opening and
+// quick_check of the same file.
+func BenchmarkStart(b *testing.B) {
+	h := build(b)
+	h.start(b)
+	e := gateway.Event{Type: gateway.AccessDenied, Door: "front", Reader: "pad", Issuer: "colis-x.example", Grant: "fill-1", Attempt: gateway.NewAttemptID(), Reason: gateway.OutsideSchedule}
+	for range 100 {
+		err := h.store.Update(context.Background(), func(tx *store.Tx) error {
+			for range 1000 {
+				tx.Append(e)
+			}
+			return tx.Err()
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	h.stop()
+	fill(b, h.cfg.Gateway.StateDir, 10_000)
+	var starts, checks []time.Duration
+	for b.Loop() {
+		start := time.Now()
+		h.start(b)
+		starts = append(starts, time.Since(start))
+		h.stop()
+		start = time.Now()
+		db, err := sql.Open("sqlite3", "file:"+filepath.Join(h.cfg.Gateway.StateDir, store.FileName)+"?_journal_mode=WAL")
+		if err != nil {
+			b.Fatal(err)
+		}
+		var verdict string
+		if err := db.QueryRow("PRAGMA quick_check").Scan(&verdict); err != nil || verdict != "ok" {
+			b.Fatal(verdict, err)
+		}
+		db.Close()
+		checks = append(checks, time.Since(start))
+	}
+	b.ReportMetric(quantile(starts, 0.5)/1000, "ready-ms")
+	b.ReportMetric(quantile(checks, 0.5)/1000, "quick_check-ms")
+	b.ReportMetric(quantile(starts, 0.5)/quantile(checks, 0.5), "ratio(≤2)")
+}
+
+// BenchmarkIdle: the real gardiend at rest: RSS ≤ 25 MiB, ≤ 2 wake-ups a second, and no
+// disk write. It watches for ten seconds, once.
+func BenchmarkIdle(b *testing.B) {
+	h := build(b)
+	bin := filepath.Join(h.dir, "gardiend")
+	if out, err := exec.Command("go", "build", "-o", bin, "gardien/cmd/gardiend").CombinedOutput(); err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	cmd := exec.Command(bin, "--config", filepath.Join(h.dir, "g.yaml"))
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	client := api.NewClient(filepath.Join(h.dir, "s"))
+	defer client.Close()
+	for i := 0; client.Do(context.Background(), "GET", "/v1/info", nil, nil) != nil; i++ {
+		if i > 200 {
+			b.Fatal("gardiend does not answer")
+		}
+		<-time.After(50 * time.Millisecond)
+	}
+	client.Close() // a connection that waits is not idleness
+	const watch = 10 * time.Second
+	<-time.After(3 * time.Second)
+	wake, wrote := switches(b, cmd.Process.Pid), written(b, cmd.Process.Pid)
+	<-time.After(watch)
+	perSecond := float64(switches(b, cmd.Process.Pid)-wake) / watch.Seconds()
+	rss := field(b, fmt.Sprintf("/proc/%d/status", cmd.Process.Pid), "VmRSS:") / 1024
+	for b.Loop() {
+	}
+	b.ReportMetric(rss, "RSS-MiB(≤25)")
+	b.ReportMetric(perSecond, "wake-ups/s(≤2)")
+	b.ReportMetric(written(b, cmd.Process.Pid)-wrote, "bytes-written(=0)")
+}
+
+// field reads a number of a /proc file.
+func field(b *testing.B, name, key string) float64 {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if words := strings.Fields(line); len(words) > 1 && words[0] == key {
+			v, err := strconv.ParseFloat(words[1], 64)
+			if err != nil {
+				b.Fatal(err)
+			}
+			return v
+		}
+	}
+	b.Fatalf("%s has no %s", name, key)
+	return 0
+}
+
+func switches(b *testing.B, pid int) (n float64) {
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, t := range tasks {
+		n += field(b, t, "voluntary_ctxt_switches:")
+	}
+	return n
+}
+
+func written(b *testing.B, pid int) float64 {
+	return field(b, fmt.Sprintf("/proc/%d/io", pid), "write_bytes:")
+}
