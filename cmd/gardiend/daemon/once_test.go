@@ -85,6 +85,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(childEnv); dir != "" {
 		presentUntilKilled(dir)
 	}
+	if dir := os.Getenv(costEnv); dir != "" {
+		countCost(dir)
+	}
 	flag.Parse()
 	os.Exit(m.Run())
 }
