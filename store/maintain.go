@@ -5,9 +5,11 @@ import (
 	"crypto/rand"
 	"database/sql"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -69,9 +71,12 @@ func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB) error {
 	}
 	defer conn.Close()
 	if err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
+		s.mu.Lock()
+		s.doubt = true
+		s.mu.Unlock()
 		return err
 	}
-	return s.Update(ctx, func(tx *Tx) error { tx.saveHead(); return tx.err })
+	return s.tryWrite()
 }
 
 // retain keeps to the retention while the clock is believed.
@@ -126,9 +131,9 @@ const MaxBackup = 4 << 30
 
 // Restore replaces the content by a backup, in one transaction. The epoch rises,
 // the log gets a new id, and every limited grant from before is void, for some of
-// them may have been used since the backup was made (D7). A revocation, or a
-// resident's block, that only the present content knows is carried over, and so
-// is the time floor.
+// them may have been used since the backup was made (D7). A revocation, a resident's
+// block, or a use that only the present content knows is carried over, and so is
+// the time floor.
 func (s *Store) Restore(ctx context.Context, r io.Reader) error {
 	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".restore-*")
 	if err != nil {
@@ -199,9 +204,9 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 		return errors.New("store: closed")
 	}
 	live := &Tx{s: s}
-	var floor time.Time
-	live.get("floor", &floor)
-	kept, err := s.grants(ctx, time.Time{}, "WHERE status = 'revoked' OR block = 1")
+	var floor []byte
+	live.row("SELECT value FROM state WHERE key = 'floor'", nil, &floor)
+	kept, err := s.grants(ctx, time.Time{}, "WHERE status = 'revoked' OR block = 1 OR uses > 0 AND used > 0")
 	if err = errors.Join(err, live.err); err != nil {
 		return fmt.Errorf("store: restore: %w", err)
 	}
@@ -209,7 +214,7 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 		for _, g := range kept {
 			tx.carry(g)
 		}
-		tx.Floor(floor)
+		tx.Floor(floorTime(floor))
 		tx.voidBefore(s.clock.Read())
 		tx.put("log", newLogID())
 		tx.Interrupt()
@@ -233,12 +238,14 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	return nil
 }
 
-// carry brings a revocation or block over, if it is not older than what is here.
+// carry brings uses over, and a revocation or block that is not older than what is here.
 func (tx *Tx) carry(g gateway.GrantRecord) {
 	have, found := tx.Grant(g.ID)
 	if !found || have.Version < g.Version {
 		tx.PutGrant(g.Grant, g.Digest)
-	} else if have.Version > g.Version {
+	}
+	tx.exec("UPDATE grants SET used = max(used, ?) WHERE iss = ? AND jti = ?", g.Used, g.ID.Issuer, g.ID.JTI)
+	if have.Version > g.Version {
 		return
 	}
 	if g.Status == gateway.GrantRevoked || g.Block {
@@ -255,7 +262,24 @@ func (s *Store) Salvage() (n int) {
 	if s.setAside == "" {
 		return 0
 	}
-	old, err := sql.Open("sqlite3", "file:"+s.setAside+"?mode=ro&immutable=1")
+	// A copy is read, with its WAL: SQLite might change the original. Beside an empty file
+	// it would delete the WAL, and a file that was cut it does not read: zeros stand in.
+	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".salvage-*")
+	if err != nil {
+		return 0
+	}
+	defer os.RemoveAll(dir)
+	name := filepath.Join(dir, FileName)
+	b, _ := os.ReadFile(s.setAside)
+	wal, _ := os.ReadFile(s.setAside + "-wal")
+	length := max(pageSize, int64(len(b)))
+	if len(b) >= 100 {
+		length = max(length, pageSize*int64(binary.BigEndian.Uint32(b[28:]))) // as its header says
+	}
+	if errors.Join(os.WriteFile(name, b, 0o600), os.Truncate(name, length), os.WriteFile(name+"-wal", wal, 0o600)) != nil {
+		return 0
+	}
+	old, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: name}).EscapedPath())
 	if err != nil {
 		return 0
 	}

@@ -206,8 +206,13 @@ type ClockState struct {
 
 // LoadClock reads it.
 func (s *Store) LoadClock(ctx context.Context) (c ClockState, err error) {
-	err = errors.Join(s.state(ctx, "clock", &c), s.state(ctx, "floor", &c.Floor))
-	return c, err
+	var floor []byte
+	err = s.read.QueryRowContext(ctx, "SELECT value FROM state WHERE key = 'floor'").Scan(&floor)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	c.Floor = floorTime(floor)
+	return c, errors.Join(err, s.state(ctx, "clock", &c))
 }
 
 // SaveClock stores it; the floor never falls.
@@ -218,7 +223,8 @@ func (s *Store) SaveClock(ctx context.Context, c ClockState) error {
 // ResetClock stores it, the floor too, lower or not: a resident's word.
 func (s *Store) ResetClock(ctx context.Context, c ClockState) error {
 	return s.Update(ctx, func(tx *Tx) error {
-		tx.put("floor", c.Floor.UTC().Truncate(time.Millisecond))
+		tx.drop("floor")
+		tx.Floor(c.Floor)
 		tx.put("clock", c)
 		return tx.err
 	})

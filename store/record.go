@@ -194,15 +194,26 @@ func (tx *Tx) saveHead() {
 	tx.put("head", savedHead{tx.s.head.seq, hex.EncodeToString(tx.s.head.hash[:])})
 }
 
-// loadHead finds the end of the chain, and gives a new database its log id.
+// loadHead finds the end of the chain. Where the saved head is not in the record, a
+// tail was cut off or written anew: the record goes on from the saved head, so that
+// Verify finds it still (L1).
 func (s *Store) loadHead() error {
 	var hash []byte
+	var saved savedHead
 	err := s.conn.QueryRowContext(context.Background(), "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").Scan(&s.head.seq, &hash)
 	if errors.Is(err, sql.ErrNoRows) {
-		s.head = head{}
-		return nil
+		s.head, err = head{}, nil
 	}
 	copy(s.head.hash[:], hash)
+	if err != nil || stateOf(context.Background(), s.conn, "head", &saved) != nil || saved.Seq == 0 {
+		return err
+	}
+	var there bool
+	err = s.conn.QueryRowContext(context.Background(), "SELECT EXISTS (SELECT 1 FROM events WHERE seq = ? AND lower(hex(hash)) = ?)",
+		saved.Seq, saved.Hash).Scan(&there)
+	if !there {
+		s.head = head{max(saved.Seq, s.head.seq), unhex(saved.Hash)}
+	}
 	return err
 }
 
@@ -213,11 +224,11 @@ func (s *Store) Head() int64 {
 	return s.head.seq
 }
 
-const eventColumns = "seq, body, hash, sub, sub_salt, resident, resident_salt"
+const eventColumns = "seq, at, body, hash, sub, sub_salt, resident, resident_salt"
 
 // eventRow scans eventColumns.
 type eventRow struct {
-	seq              int64
+	seq, at          int64
 	body             string
 	hash             []byte
 	sub, resident    sql.NullString
@@ -225,7 +236,7 @@ type eventRow struct {
 }
 
 func (r *eventRow) dest() []any {
-	return []any{&r.seq, &r.body, &r.hash, &r.sub, &r.subSalt, &r.resident, &r.resSalt}
+	return []any{&r.seq, &r.at, &r.body, &r.hash, &r.sub, &r.subSalt, &r.resident, &r.resSalt}
 }
 
 // Events gives at most limit events after a number, in order.
@@ -277,15 +288,16 @@ type Verification struct {
 // Verify walks the whole record: numbers without gaps, each hash over the one
 // before, each personal value behind its commitment, the end not cut off (L1).
 func (s *Store) Verify(ctx context.Context) (Verification, error) {
-	tx, err := s.read.BeginTx(ctx, nil) // one snapshot
+	conn, err := s.read.Conn(ctx)
+	if err != nil {
+		return Verification{}, fmt.Errorf("store: verify: %w", err)
+	}
+	defer conn.Close()
+	tx, at, ends, err := s.snapshot(ctx, conn)
 	if err != nil {
 		return Verification{}, fmt.Errorf("store: verify: %w", err)
 	}
 	defer tx.Rollback()
-	at, end := origin, savedHead{}
-	if err := errors.Join(stateOf(ctx, tx, "anchor", &at), stateOf(ctx, tx, "head", &end)); err != nil {
-		return Verification{}, fmt.Errorf("store: verify: %w", err)
-	}
 	rows, err := tx.QueryContext(ctx, "SELECT "+eventColumns+" FROM events ORDER BY seq")
 	if err != nil {
 		return Verification{}, fmt.Errorf("store: verify: %w", err)
@@ -299,8 +311,10 @@ func (s *Store) Verify(ctx context.Context) (Verification, error) {
 			return v, fmt.Errorf("store: verify: %w", err)
 		}
 		problem := row.check(next, prev)
-		if row.seq == end.Seq && hex.EncodeToString(row.hash) != end.Hash {
-			problem = "the head of the record is another"
+		for _, end := range ends {
+			if row.seq == end.Seq && hex.EncodeToString(row.hash) != end.Hash {
+				problem = "the head of the record is another"
+			}
 		}
 		if problem != "" {
 			v.FirstBad, v.Problem = next, problem
@@ -313,12 +327,28 @@ func (s *Store) Verify(ctx context.Context) (Verification, error) {
 	if err := rows.Err(); err != nil {
 		return v, fmt.Errorf("store: verify: %w", err)
 	}
-	if next <= end.Seq {
+	if next <= max(ends[0].Seq, ends[1].Seq) {
 		v.FirstBad, v.Problem = next, "the end of the record is missing"
 		return v, nil
 	}
 	v.OK = true
 	return v, nil
+}
+
+// snapshot begins to read the record as of one instant: where it begins, and where it
+// ends by the database's word and by the writer's.
+func (s *Store) snapshot(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, at anchor, ends [2]savedHead, err error) {
+	s.mu.Lock() // no commit comes between the writer's word and the first read
+	defer s.mu.Unlock()
+	ends[1] = savedHead{s.head.seq, hex.EncodeToString(s.head.hash[:])}
+	at = origin
+	if tx, err = conn.BeginTx(ctx, nil); err != nil {
+		return nil, at, ends, err
+	}
+	if err = errors.Join(stateOf(ctx, tx, "anchor", &at), stateOf(ctx, tx, "head", &ends[0])); err != nil {
+		tx.Rollback()
+	}
+	return tx, at, ends, err
 }
 
 // check holds one row against its place in the chain.
@@ -332,6 +362,9 @@ func (r *eventRow) check(seq int64, prev [32]byte) string {
 	}
 	if b, err := json.Marshal(c); err != nil || string(b) != r.body {
 		return "the event is not what was written"
+	}
+	if at, err := time.Parse(gateway.TimeFormat, c.At); err != nil || at.UnixMilli() != r.at {
+		return "the event's instant is another"
 	}
 	if hash, err := c.chain(prev); err != nil || !bytes.Equal(hash[:], r.hash) {
 		return "the hash does not follow"
@@ -424,11 +457,20 @@ func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
 	return n, s.scrub(ctx)
 }
 
-// scrub empties the WAL, where old pages lie.
+// scrub empties the WAL, where old pages lie. SQLite does not sync that; the write
+// after it does.
 func (s *Store) scrub(ctx context.Context) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := checkpoint(ctx, s.conn, "TRUNCATE"); err != nil {
+	err := errors.New("closed")
+	if s.conn != nil {
+		err = checkpoint(ctx, s.conn, "TRUNCATE")
+		s.doubt = s.doubt || err != nil
+	}
+	s.mu.Unlock()
+	if err == nil {
+		err = s.tryWrite()
+	}
+	if err != nil {
 		return fmt.Errorf("store: forgotten, but the old bytes are still in the write-ahead log: %w; run the command again", err)
 	}
 	return nil

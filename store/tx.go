@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"gardien/gateway"
@@ -76,7 +77,11 @@ func (tx *Tx) Grant(id gateway.GrantID) (gateway.GrantRecord, bool) {
 	if !tx.row("SELECT "+grantColumns+" FROM grants WHERE iss = ? AND jti = ?", []any{id.Issuer, id.JTI}, row.dest()...) {
 		return gateway.GrantRecord{}, false
 	}
-	g, err := row.record(tx.void())
+	var void time.Time
+	if row.uses > 0 {
+		void = tx.void()
+	}
+	g, err := row.record(void)
 	if err != nil {
 		tx.err = err
 	}
@@ -130,15 +135,13 @@ func (tx *Tx) Ended(id gateway.GrantID) bool {
 // PIN finds a live PIN by its keyed hash.
 func (tx *Tx) PIN(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
 	p := gateway.PINRecord{Door: door}
-	var id int64
 	var duress sql.NullString
-	if !tx.row("SELECT id, iss, jti, length, duress FROM pins WHERE door = ? AND mac = ?", []any{door, mac},
-		&id, &p.Grant.Issuer, &p.Grant.JTI, &p.Length, &duress) {
+	if !tx.row(`SELECT iss, jti, length, duress, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id)
+		FROM pins p WHERE door = ? AND mac = ?`, []any{door, mac}, &p.Grant.Issuer, &p.Grant.JTI, &p.Length, &duress, &p.Rank) {
 		return gateway.PINRecord{}, false
 	}
 	p.Duress = gateway.ResidentID(duress.String)
-	tx.row("SELECT count(*) FROM pins WHERE door = ? AND id <= ?", []any{door, id}, &p.Rank)
-	return p, tx.err == nil
+	return p, true
 }
 
 // LivePINs counts the live PINs of a door that are not of the given grant.
@@ -222,12 +225,22 @@ func (tx *Tx) Throttle(r gateway.ReaderID) (t gateway.Throttle) {
 // PutThrottle stores it.
 func (tx *Tx) PutThrottle(r gateway.ReaderID, t gateway.Throttle) { tx.put("throttle/"+string(r), t) }
 
-// Floor persists that it is surely not earlier than t (T3); it never falls.
+// Floor persists that it is surely not earlier than t (T3); it never falls. Its
+// milliseconds have 13 digits until the year 2286, so that texts compare as numbers do.
 func (tx *Tx) Floor(t time.Time) {
-	var have time.Time
-	if !tx.get("floor", &have) || t.After(have) {
-		tx.put("floor", t.UTC().Truncate(time.Millisecond))
+	tx.exec("INSERT INTO state (key, value) VALUES ('floor', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value",
+		floorText(t))
+}
+
+func floorText(t time.Time) []byte { return fmt.Appendf(nil, "%013d", max(0, t.UnixMilli())) }
+
+// floorTime reads it; zero where there is none.
+func floorTime(text []byte) time.Time {
+	ms, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return time.Time{}
 	}
+	return time.UnixMilli(ms).UTC()
 }
 
 // void is the iat up to which limited grants are void; zero: none.

@@ -1,0 +1,27 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+)
+
+// For the tests of package store_test.
+
+// Conn is the writer's connection.
+func (s *Store) Conn() *sql.Conn { return s.conn }
+
+// CheckpointBeside is what Run does when the WAL has grown.
+func (s *Store) CheckpointBeside(ctx context.Context) error {
+	db, err := sql.Open("sqlite3", s.dsn(""))
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	return s.checkpointBeside(ctx, db)
+}
+
+// OnRewrite tells f of each rewriting of the WAL.
+func OnRewrite(f func(path string, b []byte)) { rewritten = f }
+
+// Scrub is what Run does after Retain.
+func (s *Store) Scrub(ctx context.Context) error { return s.scrub(ctx) }

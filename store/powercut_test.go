@@ -1,0 +1,474 @@
+package store_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"gardien/gateway"
+	"gardien/store"
+	"gardien/store/powercut"
+)
+
+// openings is how many entries the child makes.
+const openings = 400
+
+// ack is what the child tells the record. Its Kind says since when it must hold.
+type ack struct {
+	Kind  string // durable: from now on; followed: unless the power goes; retain: about to drop what is before Seq; forgot; floor
+	Seq   int64  `json:",omitempty"`
+	Hash  string `json:",omitempty"`
+	Grant string `json:",omitempty"` // spent
+	Ref   string `json:",omitempty"` // forgotten
+	Floor time.Time
+}
+
+// openingsChild opens a door 400 times as access and doors do it, and tells after
+// each durable step that it was acknowledged.
+func openingsChild(dir string) error {
+	w, err := powercut.OpenAckWriter(os.Getenv("GARDIEN_TRACE_LOG"))
+	if err != nil {
+		return err
+	}
+	c := newClock()
+	s, err := openStore(dir, c, false)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	v := &visit{store: s, clock: c, acks: w}
+	for i := range openings {
+		if err := v.opening(i); err != nil {
+			return fmt.Errorf("opening %d: %w", i, err)
+		}
+		if err := v.upkeep(i); err != nil {
+			return fmt.Errorf("upkeep after opening %d: %w", i, err)
+		}
+	}
+	return s.Close()
+}
+
+type visit struct {
+	store *store.Store
+	clock *clock
+	acks  *powercut.AckWriter
+}
+
+func (v *visit) ack(a ack) error {
+	b, err := json.Marshal(a)
+	return errors.Join(err, v.acks.Ack(string(b)))
+}
+
+// ackHead acknowledges the newest event.
+func (v *visit) ackHead(kind, grant string) error {
+	seq := v.store.Head()
+	events, err := v.store.Events(context.Background(), seq-1, 1)
+	if err != nil {
+		return err
+	}
+	return v.ack(ack{Kind: kind, Seq: seq, Hash: events[0].Hash, Grant: grant})
+}
+
+func ref(i int) string { return fmt.Sprintf("ref-%04d-courier", i) }
+
+// opening is one entry by a one-time grant: taken in, decided, followed, secured.
+func (v *visit) opening(i int) error {
+	ctx := context.Background()
+	g := oneTime("carrier.example", fmt.Sprintf("parcel-%04d", i*7919%openings), ref(i))
+	g.NotAfter = v.clock.Read().Wall.Add(20 * time.Minute)
+	r := v.clock.Read()
+	a := gateway.Attempt{ID: gateway.NewAttemptID(), Door: "front", Reader: "keypad", Grant: g.ID, At: r}
+	err := v.store.Update(ctx, func(tx *store.Tx) error {
+		tx.PutGrant(g, []byte("digest"))
+		tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: "front", Length: 8}, fmt.Append(nil, "mac", i))
+		tx.Heard(g.ID.Issuer, r.Wall)
+		return tx.AppendAt(r, gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
+	})
+	if err == nil {
+		err = v.ackHead("durable", "")
+	}
+	if err != nil {
+		return err
+	}
+	err = v.store.Update(ctx, func(tx *store.Tx) error {
+		if !tx.Spend(g.ID) {
+			return errors.New("not spent")
+		}
+		tx.CountEntry(g.ID.Issuer, "2026-11-23")
+		tx.Floor(r.Earliest)
+		granted := gateway.AccessGranted.Of(a)
+		granted.Sub = g.Sub
+		return tx.AppendAt(r, granted)
+	})
+	if err == nil {
+		err = v.ackHead("durable", g.ID.JTI)
+	}
+	if err != nil {
+		return err
+	}
+	for _, events := range [][]gateway.Event{{gateway.StrikeReleased.Of(a)}, {gateway.DoorOpened.Of(a), gateway.AccessTaken.Of(a)}} {
+		err := v.store.Follow(ctx, func(tx *store.Tx) error { return tx.AppendAt(v.clock.Read(), events...) })
+		if err == nil {
+			err = v.ackHead("followed", "")
+		}
+		if err != nil {
+			return err
+		}
+	}
+	err = v.store.Update(ctx, func(tx *store.Tx) error {
+		tx.WipePINs(g.ID)
+		return tx.AppendAt(v.clock.Read(), gateway.StrikeSecured.Of(a))
+	})
+	if err == nil {
+		err = v.ackHead("durable", "")
+	}
+	return err
+}
+
+// upkeep is what happens now and then between entries.
+func (v *visit) upkeep(i int) (err error) {
+	ctx := context.Background()
+	s := v.store
+	if i%11 == 10 {
+		floor := v.clock.Read().Wall
+		if err = s.SaveClock(ctx, store.ClockState{Floor: floor, Boot: "boot-1", BootWall: start}); err == nil {
+			err = v.ack(ack{Kind: "floor", Floor: floor})
+		}
+	}
+	if i%37 == 36 && err == nil {
+		err = s.CheckpointBeside(ctx)
+	}
+	if i%29 == 28 && err == nil {
+		cutoff := v.clock.Read().Wall.Add(-60 * time.Second)
+		var old []gateway.Event
+		if old, err = s.Events(ctx, 0, 2000); err == nil {
+			n, _ := slices.BinarySearchFunc(old, cutoff, func(e gateway.Event, t time.Time) int {
+				at, _ := time.Parse(time.RFC3339, e.At)
+				return at.Compare(t)
+			})
+			err = v.ack(ack{Kind: "retain", Seq: old[n].Seq})
+		}
+		if err == nil {
+			_, err = s.Retain(ctx, cutoff)
+		}
+		if err == nil {
+			err = s.Scrub(ctx)
+		}
+	}
+	if i%53 == 52 && err == nil {
+		if _, err = s.Forget(ctx, ref(i-3)); err == nil {
+			err = v.ack(ack{Kind: "forgot", Ref: ref(i - 3)})
+		}
+	}
+	return err
+}
+
+// recovered is what a restart finds.
+type recovered struct {
+	first, head int64
+	hash        map[int64]string // by seq
+	used        map[string]bool  // jti of grants that cannot be spent
+	refs        map[string]bool  // in the raw files before the start
+	floor       time.Time
+}
+
+// recoverIn starts again on what a cut has left, looks that nothing is wrong with it in
+// itself, and says what is there.
+func recoverIn(dir string) (_ *recovered, err error) {
+	r := &recovered{hash: map[int64]string{}, used: map[string]bool{}, refs: map[string]bool{}}
+	for _, raw := range rawFiles(dir) {
+		for {
+			_, tail, found := strings.Cut(raw, "ref-")
+			if !found {
+				break
+			}
+			r.refs["ref-"+tail[:min(len(tail), len(ref(0))-4)]] = true
+			raw = tail
+		}
+	}
+	ctx := context.Background()
+	s, err := store.Open(store.Opts{Dir: dir, Zone: paris, Log: quiet})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if s.SetAside() != "" {
+		return nil, errors.New("CORRUPT: set aside")
+	}
+	saved, err := s.LoadClock(ctx)
+	if err == nil {
+		r.floor = saved.Floor
+		err = errors.Join(s.Belong(gatewayID), s.SetClock(newClock()))
+	}
+	if err != nil {
+		return nil, err
+	}
+	v, err := s.Verify(ctx)
+	if err != nil || !v.OK {
+		return nil, fmt.Errorf("CORRUPT: %+v %v", v, err)
+	}
+	events, err := s.Events(ctx, 0, 10*openings)
+	if err != nil {
+		return nil, err
+	}
+	open := map[gateway.AttemptID]bool{}
+	for _, e := range events {
+		if r.first == 0 {
+			r.first = e.Seq
+		}
+		r.head, r.hash[e.Seq] = e.Seq, e.Hash
+		switch e.Type {
+		case gateway.AccessGranted:
+			open[e.Attempt] = true
+		case gateway.StrikeSecured:
+			clear(open) // of the door, and there is one
+		}
+	}
+	grants, err := s.Grants(ctx, gateway.GrantID{}, openings)
+	if err != nil {
+		return nil, err
+	}
+	rollBack := errors.New("roll back")
+	err = s.Update(ctx, func(tx *store.Tx) error {
+		for _, g := range grants {
+			r.used[g.ID.JTI] = !tx.Spend(g.ID) && g.Used == g.Uses && tx.Err() == nil
+		}
+		return rollBack
+	})
+	if !errors.Is(err, rollBack) {
+		return nil, err
+	}
+	return r, interrupted(s, len(open))
+}
+
+// interrupted writes the entries that are open as interrupted, and looks that none is left.
+func interrupted(s *store.Store, want int) error {
+	for _, want := range []int{want, 0} {
+		n := 0
+		if err := s.Update(context.Background(), func(tx *store.Tx) error { n = tx.Interrupt(); return tx.Err() }); err != nil {
+			return err
+		}
+		if n != want {
+			return fmt.Errorf("%d entries were open, want %d", n, want)
+		}
+	}
+	return nil
+}
+
+func rawFiles(dir string) map[string]string {
+	files := map[string]string{}
+	filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() && !strings.HasSuffix(path, "-shm") {
+			b, _ := os.ReadFile(path)
+			files[e.Name()] = string(b)
+		}
+		return nil
+	})
+	return files
+}
+
+// heldTo says whether what was recovered keeps what was acknowledged; lax also believes
+// acknowledgements of Follow across a power cut.
+func heldTo(lax bool) func(powercut.Cut, any, []string) error {
+	var list []ack // acks only grow
+	return func(cut powercut.Cut, result any, acks []string) error {
+		r := result.(*recovered)
+		var kept int64
+		for _, text := range acks[len(list):] {
+			var a ack
+			if err := json.Unmarshal([]byte(text), &a); err != nil {
+				return err
+			}
+			list = append(list, a)
+		}
+		for _, a := range list {
+			if a.Kind == "retain" {
+				kept = a.Seq
+			}
+		}
+		for _, a := range list {
+			switch a.Kind {
+			case "durable", "followed":
+				if a.Kind == "followed" && cut.Mode != powercut.Kept && !lax {
+					continue
+				}
+				if a.Seq >= max(kept, r.first) && r.hash[a.Seq] != a.Hash || a.Seq < r.first && a.Seq >= kept {
+					return fmt.Errorf("LOST: event %d was acknowledged (%s), the record has %d to %d", a.Seq, a.Kind, r.first, r.head)
+				}
+				if a.Grant != "" && !r.used[a.Grant] {
+					return fmt.Errorf("REVIVED: the spend of %s was acknowledged", a.Grant)
+				}
+			case "floor":
+				if r.floor.Before(a.Floor.Truncate(time.Millisecond)) {
+					return fmt.Errorf("LOST: floor %v was acknowledged, it is %v", a.Floor, r.floor)
+				}
+			case "forgot":
+				if r.refs[a.Ref] {
+					return fmt.Errorf("REMEMBERED: %s was forgotten", a.Ref)
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// sample gives the points to try: all with the flag, else 301 spread evenly and those
+// at which the checkpoints begin, end, sync and truncate.
+func sample(ops []powercut.Op) func(int) bool {
+	if *allCuts {
+		return nil
+	}
+	try := map[int]bool{}
+	for i := range 301 {
+		try[i*len(ops)/300] = true
+	}
+	for i := 1; i < len(ops); i++ {
+		if (ops[i].Path == store.FileName) != (ops[i-1].Path == store.FileName) || ops[i].Kind == powercut.Truncate {
+			for p := i; p <= i+2; p++ {
+				try[p] = true
+			}
+		}
+	}
+	return func(point int) bool { return try[point] }
+}
+
+// TestPowerCut cuts the power at the I/O calls of 400 entries (D3).
+func TestPowerCut(t *testing.T) {
+	t.Parallel()
+	tr := trace(t)
+	ops := runChild(t, tr, "openings")
+	complete(t, tr, ops)
+	logOps(t, ops)
+	costs(t, ops)
+	try := sample(ops)
+	for _, mode := range []powercut.Mode{powercut.Dropped, powercut.Kept, powercut.Torn} {
+		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
+			dir := ramDir(t)
+			report, err := powercut.Walk{Modes: []powercut.Mode{mode}, Try: try, Dir: dir, Check: heldTo(false),
+				Recover: func() (any, error) { return recoverIn(dir) }}.Run(ops)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%d calls, %d cuts checked, %d states recovered, %d failures, %.1f s (%.2f ms a state)", len(ops), report.Points,
+				report.Recovered, len(report.Failures), report.Elapsed.Seconds(), float64(report.Elapsed.Milliseconds())/float64(report.Recovered))
+			fail(t, report)
+		})
+	}
+}
+
+// TestPowerCutCanFail shows that the harness sees a loss: a Follow alone does not
+// outlive the power, and that it is lost is all that is wrong.
+func TestPowerCutCanFail(t *testing.T) {
+	t.Parallel()
+	ops := runChild(t, trace(t), "openings")
+	ops = ops[:1200]
+	for mode, want := range map[powercut.Mode]bool{powercut.Dropped: true, powercut.Kept: false} {
+		dir := ramDir(t)
+		report, err := powercut.Walk{Modes: []powercut.Mode{mode}, Try: func(p int) bool { return p%7 == 0 || ops[p-1].Kind == powercut.Ack }, Dir: dir, Check: heldTo(true),
+			Recover: func() (any, error) { return recoverIn(dir) }}.Run(ops)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lost := 0
+		for _, f := range report.Failures {
+			if !strings.Contains(f.Err.Error(), "LOST") || !strings.Contains(f.Err.Error(), "(followed)") {
+				t.Errorf("more than a Follow was lost: %v", f)
+			}
+			lost++
+		}
+		if (lost > 0) != want {
+			t.Errorf("%v: %d losses", mode, lost)
+		}
+		if lost > 0 {
+			t.Logf("%v: %d of %d cuts lose a Follow, such as: %v", mode, lost, report.Points, report.Failures[0])
+		}
+	}
+}
+
+func logOps(t *testing.T, ops []powercut.Op) {
+	t.Helper()
+	n := map[powercut.Kind]int{}
+	for _, op := range ops {
+		n[op.Kind]++
+	}
+	t.Logf("%d entries: %d writes, %d fsyncs, %d truncations, %d acknowledgements", openings,
+		n[powercut.Write], n[powercut.Sync], n[powercut.Truncate], n[powercut.Ack])
+}
+
+// costs holds each opening, from the decision to the strike secured, to D6.
+func costs(t *testing.T, ops []powercut.Op) {
+	t.Helper()
+	var bytes, syncs, most, mostSyncs, sum, n int
+	within := false
+	for _, op := range ops {
+		switch op.Kind {
+		case powercut.Write:
+			bytes += len(op.Data)
+		case powercut.Sync:
+			syncs++
+		case powercut.Ack:
+			var a ack
+			if err := json.Unmarshal(op.Data, &a); err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case a.Grant != "" || a.Kind == "followed":
+				within = true
+				continue
+			case within:
+				most, mostSyncs, sum, n, within = max(most, bytes), max(mostSyncs, syncs), sum+bytes, n+1, false
+			}
+			bytes, syncs = 0, 0
+		}
+	}
+	t.Logf("an opening writes %d bytes, at most %d, and syncs %d times at most", sum/n, most, mostSyncs)
+	if n != openings || most > 32<<10 || mostSyncs > 2 {
+		t.Errorf("more than D6 allows, over %d openings", n)
+	}
+}
+
+func fail(t *testing.T, report powercut.Report) {
+	t.Helper()
+	for i, f := range report.Failures {
+		if i == 5 {
+			t.Errorf("… and %d more", len(report.Failures)-i)
+			return
+		}
+		t.Error(f)
+	}
+}
+
+// complete shows that the record misses nothing: replayed to its end, it gives what
+// is in the folder.
+func complete(t *testing.T, tr powercut.Trace, ops []powercut.Op) {
+	t.Helper()
+	disk := powercut.NewDisk()
+	for _, op := range ops {
+		if err := disk.Apply(op); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := powercut.ReadState(tr.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := disk.State(powercut.Kept, 0)
+	for path := range want {
+		if !disk.Ignored(path) && string(got[path]) != string(want[path]) {
+			t.Errorf("%s: the folder and the replayed record differ", path)
+		}
+	}
+	for path := range got {
+		if _, ok := want[path]; !ok {
+			t.Errorf("%s: only in the replayed record", path)
+		}
+	}
+}
