@@ -55,7 +55,15 @@ func (d *Door) Release(ctx context.Context) error {
 	if d.limit != nil {
 		d.limit.Stop()
 	}
-	d.limit = time.AfterFunc(gateway.ReleaseLimit, func() { d.Secure(context.Background()) })
+	var limit *time.Timer
+	limit = time.AfterFunc(gateway.ReleaseLimit, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if d.limit == limit { // else a later Release has set another
+			d.secure()
+		}
+	})
+	d.limit = limit
 	d.set(true)
 	return nil
 }
@@ -65,12 +73,16 @@ func (d *Door) Release(ctx context.Context) error {
 func (d *Door) Secure(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.secure()
+	return nil
+}
+
+func (d *Door) secure() {
 	if d.limit != nil {
 		d.limit.Stop()
 		d.limit = nil
 	}
 	d.set(false)
-	return nil
 }
 
 func (d *Door) set(released bool) {

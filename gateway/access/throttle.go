@@ -36,8 +36,8 @@ func lockedOut(t gateway.Throttle, now gateway.Reading) bool {
 func failed(t gateway.Throttle, now gateway.Reading) (next gateway.Throttle, locked bool) {
 	t.Recent = append(recent(t, now), gateway.ThrottleMark{At: now.Wall, Boot: now.Boot, SinceBoot: now.SinceBoot})
 	t.Failures++
-	if len(t.Recent) >= dayFailures && t.PausedAt.IsZero() {
-		t.PausedAt = now.Wall
+	if len(t.Recent) >= dayFailures && now.Wall.After(t.PausedAt) {
+		t.PausedAt = now.Wall // another day's pause, too
 	}
 	if t.Failures <= freeFailures {
 		return t, false

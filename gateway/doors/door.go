@@ -53,11 +53,13 @@ type Door struct {
 
 	mu       sync.Mutex
 	released bool
-	until    time.Time // deadline of the release
+	until    time.Time         // deadline of the release
 	last     gateway.Attempt   // the newest of this release, for the record
 	waiting  []gateway.Attempt // who may still come
 	graces   map[gateway.GrantID]*grace
+	watched  bool // Run has taken the first levels
 	leaf     gateway.ContactState
+	ajar     bool // the leaf was open when the contact last knew
 	openedAt time.Time
 	alarms   int       // held-open alarms of this opening
 	shunted  time.Time // REX: openings until then are no alarm
@@ -162,17 +164,25 @@ func (d *Door) admit(ctx context.Context, a gateway.Attempt, retry bool) (time.D
 	if d.closed {
 		return 0, errors.New("the door is shutting down")
 	}
-	if g := d.graces[a.Grant]; retry && (g == nil || g.left == 0) {
+	if err := ctx.Err(); err != nil {
+		return 0, err // whoever asked has gone: no fault of the hardware
+	}
+	d.look()
+	g := d.graces[a.Grant]
+	if retry && (g == nil || g.left == 0) {
 		return 0, errors.New("the entry was taken in the meantime")
-	} else if retry {
+	}
+	if retry {
 		g.left--
-		g.secured = time.Time{}
 	}
 	if err := d.release(ctx); err != nil {
 		e := gateway.DoorFault.Of(a)
 		e.Reason = gateway.Fault
 		d.emit(true, e)
 		return 0, err
+	}
+	if retry {
+		g.secured = time.Time{}
 	}
 	d.last = a
 	released, _ := d.latch.events()
@@ -192,7 +202,7 @@ func (d *Door) release(ctx context.Context) error {
 		d.faulty = true
 		return fmt.Errorf("%s: %w", d, err)
 	}
-	d.released, d.faulty = true, false
+	d.released, d.faulty, d.again = true, false, time.Time{}
 	if until := time.Now().Add(d.ReleaseTime); until.After(d.until) {
 		d.until = until // extended, never cut (F11)
 	}
@@ -204,6 +214,7 @@ func (d *Door) release(ctx context.Context) error {
 func (d *Door) Retry(id gateway.GrantID) (gateway.AttemptID, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.look()
 	g := d.graces[id]
 	if g == nil || d.leaf != gateway.ContactClosed {
 		return "", false

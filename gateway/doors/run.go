@@ -21,15 +21,6 @@ func (d *Door) Run(ctx context.Context) error {
 		d.queue.close()
 		<-records
 	}()
-	d.mu.Lock()
-	if d.hw.Contact != nil {
-		d.leaf = d.hw.Contact.Contact()
-		d.openedAt = time.Now()
-	}
-	if m := d.monitor(); m != nil {
-		d.lock = m.LockState()
-	}
-	d.mu.Unlock()
 	var contact, rex, lock <-chan struct{}
 	if d.hw.Contact != nil {
 		contact = d.hw.Contact.ContactChanges()
@@ -40,6 +31,7 @@ func (d *Door) Run(ctx context.Context) error {
 	if m := d.monitor(); m != nil {
 		lock = m.LockChanges()
 	}
+	d.begin()
 	close(d.ready)
 	for {
 		timer := time.NewTimer(d.due())
@@ -48,17 +40,34 @@ func (d *Door) Run(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		case <-contact:
-			d.sample()
 		case <-lock:
-			d.sample()
 		case <-rex:
 			d.Request()
 		case <-d.poke:
 		case <-timer.C:
 		}
 		timer.Stop()
+		select { // before the leaf: whoever asked to leave forces nothing
+		case <-rex:
+			d.Request()
+		default:
+		}
 		d.tick()
 	}
+}
+
+// begin takes the levels that the door starts with: nothing has happened yet.
+func (d *Door) begin() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.hw.Contact != nil {
+		d.leaf, d.openedAt = d.hw.Contact.Contact(), time.Now()
+		d.ajar = d.leaf == gateway.ContactOpen
+	}
+	if m := d.monitor(); m != nil {
+		d.lock = m.LockState()
+	}
+	d.watched = true
 }
 
 // due is how long nothing happens by itself.
@@ -89,7 +98,7 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // boltWaits reports that a bolt waits for the leaf to close.
-func (d *Door) boltWaits() bool { return d.latch.needsClosed() && d.leaf == gateway.ContactOpen }
+func (d *Door) boltWaits() bool { return d.latch.needsClosed() && d.ajar }
 
 func (d *Door) nextAlarm() (time.Time, bool) {
 	if d.leaf != gateway.ContactOpen || d.HeldOpenAfter == 0 || d.alarms > 16 {
@@ -98,10 +107,11 @@ func (d *Door) nextAlarm() (time.Time, bool) {
 	return d.openedAt.Add(d.HeldOpenAfter << d.alarms), true
 }
 
-// tick does what is due.
+// tick samples the inputs and does what is due: whoever opened in time has entered.
 func (d *Door) tick() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.look()
 	now := time.Now()
 	if d.released && !now.Before(d.until) && !now.Before(d.again) && !d.boltWaits() {
 		d.secure(context.Background(), now)
@@ -115,7 +125,7 @@ func (d *Door) tick() {
 // secure ends the release. A driver that fails is tried again.
 func (d *Door) secure(ctx context.Context, now time.Time) {
 	if err := d.latch.secure(ctx); err != nil {
-		if !d.faulty {
+		if d.again.IsZero() {
 			d.emit(true, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault})
 		}
 		d.log.Error("the strike is not secured; trying again", "door", d.ID, "err", err)
@@ -152,13 +162,22 @@ func distinct(list []gateway.Attempt) []gateway.Attempt {
 	return out
 }
 
-// sample reads the inputs' levels and acts on what has changed.
+// sample is look for whoever does not hold the lock.
 func (d *Door) sample() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	d.look()
+}
+
+// look samples the inputs' levels and acts on what has changed.
+func (d *Door) look() {
+	if !d.watched {
+		return
+	}
 	if d.hw.Contact != nil {
 		if level := d.hw.Contact.Contact(); level != d.leaf {
 			d.moved(level)
+			d.wake()
 		}
 	}
 	if m := d.monitor(); m != nil {
@@ -172,24 +191,27 @@ func (d *Door) sample() {
 			}
 		}
 	}
-	d.wake()
 }
 
 // moved takes a new level of the contact.
 func (d *Door) moved(level gateway.ContactState) {
-	was, now := d.leaf, time.Now()
 	d.leaf = level
 	switch level {
 	case gateway.ContactOpen:
-		d.opened(now)
+		if !d.ajar {
+			d.ajar = true
+			d.opened(time.Now())
+		}
 	case gateway.ContactClosed:
 		d.alarms = 0
-		if was == gateway.ContactOpen {
+		if d.ajar {
+			d.ajar = false
 			d.emit(!d.released, gateway.Event{Type: gateway.DoorClosed})
 		}
 	default:
 		// Nobody can say what the leaf does now: no entry is provably untaken.
 		clear(d.graces)
+		d.waiting = nil
 		d.emit(true, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault, Device: d.hw.Contact.String()})
 	}
 }
@@ -223,11 +245,12 @@ func (d *Door) Request() {
 	defer d.mu.Unlock()
 	d.shunted = time.Now().Add(d.REXShunt)
 	var err error
-	if d.REXReleases && !d.closed {
+	releases := d.REXReleases && !d.closed
+	if releases {
 		err = d.release(context.Background())
 	}
 	events := []gateway.Event{{Type: gateway.RequestToExit}}
-	if d.REXReleases {
+	if releases {
 		released, _ := d.latch.events()
 		e := gateway.Event{Type: released}
 		if err != nil {
@@ -245,7 +268,9 @@ func (d *Door) stop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
-	if d.released {
+	if d.boltWaits() {
+		d.log.Warn("the lock is left open: a bolt is not thrown into an open door", "door", d.ID)
+	} else if d.released {
 		d.secure(ctx, time.Now())
 	} else if err := d.latch.secure(ctx); err != nil {
 		d.log.Error("the strike is not secured", "door", d.ID, "err", err)

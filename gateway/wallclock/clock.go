@@ -3,6 +3,7 @@ package wallclock
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,7 +40,7 @@ type Saved struct {
 	Floor    time.Time // it is surely not earlier
 	LastSync time.Time // wall clock of the last sync, for an RTC's hold-over
 	Boot     string    // the boot that BootWall speaks of
-	BootWall time.Time // wall clock minus CLOCK_BOOTTIME: jumps when the clock is stepped
+	BootWall time.Time // wall clock minus CLOCK_BOOTTIME: jumps at a step; zero: at one not confirmed since
 }
 
 // Keeper persists. Save raises the floor and never lowers it; Reset does lower it,
@@ -59,16 +60,23 @@ type Clock struct {
 	ready  chan struct{}
 	poke   chan struct{}
 
+	keeping  sync.Mutex // a save that is under way must not undo a resident's word
 	mu       sync.Mutex
 	floor    time.Time
+	proved   time.Time     // the floor without what documents say
 	lastSync time.Time     // wall
 	synced   bool          // anchor is meaningful
 	anchor   time.Duration // boot time of the last confirmation
 	bootWall time.Time     // of the latest reading
 	since    time.Duration // of the latest reading
 	boot     string
-	distrust time.Duration // evidence from before this boot time does not count
-	confirms bool          // the anchor is a resident's word or an RTC: hold-over at once
+	looked   time.Duration      // boot time of the latest look for evidence
+	seen     time.Time          // what it found
+	distrust time.Duration      // evidence from before this boot time does not count
+	stale    []interval         // evidence that bears these times was made before a step
+	unsaved  bool               // a step or its end, which a restart has to know of
+	told     gateway.ClockState // what Run has told last
+	confirms bool               // the anchor is a resident's word or an RTC: hold-over at once
 }
 
 // Opts of a Clock.
@@ -92,9 +100,13 @@ func New(ctx context.Context, o Opts) *Clock {
 		c.floor = o.Build
 	}
 	wall, since, boot := c.os.Now()
-	c.bootWall, c.since, c.boot = wall.Add(-since), since, boot
-	if boot == o.Saved.Boot && stepped(c.bootWall.Sub(o.Saved.BootWall)) {
-		c.distrust = since // the clock was stepped while nobody looked
+	c.bootWall, c.since, c.boot, c.looked = wall.Add(-since), since, boot, since
+	c.proved = c.floor
+	if boot == o.Saved.Boot && (o.Saved.BootWall.IsZero() || stepped(c.bootWall.Sub(o.Saved.BootWall))) {
+		c.distrust = since // the clock was stepped while nobody looked, or before that
+		if at, ok := c.lookUp(ctx); ok {
+			c.stale = []interval{{at, at}}
+		}
 	}
 	c.refresh(ctx)
 	c.tryRTC(wall, since)
@@ -102,6 +114,20 @@ func New(ctx context.Context, o Opts) *Clock {
 }
 
 func stepped(d time.Duration) bool { return d < -StepBack || d > StepForward }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// interval is a stretch of the wall clock, ends included.
+type interval struct{ from, to time.Time }
+
+func (c *Clock) isStale(t time.Time) bool {
+	return slices.ContainsFunc(c.stale, func(i interval) bool { return !t.Before(i.from) && !t.After(i.to) })
+}
 
 // tryRTC counts a battery-backed RTC as confirmation, with its drift since the
 // last sync that we know of. A dead battery shows: the clock is below the floor.
@@ -120,7 +146,19 @@ func (c *Clock) Read() gateway.Reading {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, since := c.observe()
-	return c.reading(wall, since)
+	r := c.reading(wall, since)
+	if c.told != "" && (r.State == gateway.ClockUndecided) != (c.told == gateway.ClockUndecided) {
+		c.nudge()
+	}
+	return r
+}
+
+// nudge makes Run look at once.
+func (c *Clock) nudge() {
+	select {
+	case c.poke <- struct{}{}:
+	default:
+	}
 }
 
 // observe takes the operating system's clocks and looks for a step.
@@ -128,12 +166,13 @@ func (c *Clock) observe() (wall time.Time, since time.Duration) {
 	wall, since, boot := c.os.Now()
 	bootWall := wall.Add(-since)
 	if step := bootWall.Sub(c.bootWall); stepped(step) && c.source != nil {
-		c.synced = false
+		c.synced, c.unsaved = false, true
 		c.distrust = c.since
-		select {
-		case c.poke <- struct{}{}:
-		default:
-		}
+		// Once the clock was set back, a sync from before can look like one after: the
+		// last that was seen, and any since, give or take a small step.
+		c.stale = append(c.stale, interval{c.seen, c.seen},
+			interval{c.bootWall.Add(c.looked - StepForward), c.bootWall.Add(since + StepBack)})
+		c.nudge()
 	}
 	c.bootWall, c.since, c.boot = bootWall, since, boot
 	return wall, since
@@ -155,7 +194,10 @@ func (c *Clock) reading(wall time.Time, since time.Duration) gateway.Reading {
 		}
 	default:
 		r.Earliest, r.Latest = c.floor, gateway.MaxTime.Add(-time.Second)
+		return r
 	}
+	c.floor = later(c.floor, r.Earliest) // what was surely past stays so (T1)
+	c.proved = c.floor
 	return r
 }
 
@@ -174,62 +216,85 @@ func (c *Clock) state(wall time.Time, since time.Duration) gateway.ClockState {
 	return gateway.ClockSynced
 }
 
-// refresh asks the source for evidence and counts it if it is of this boot, not
-// from the future, and younger than the last step.
+// refresh asks the source for evidence and counts it if it is of this boot and made
+// after the last step. What bears a time to come was made before a step back.
 func (c *Clock) refresh(ctx context.Context) {
+	at, ok := c.lookUp(ctx)
 	if c.source == nil {
 		return
 	}
-	at, ok := c.source.LastSync(ctx)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, since := c.observe()
-	age := wall.Sub(at)
-	if !ok || age < -time.Second || age > since-c.distrust || wall.Before(c.floor.Add(-StepBack)) {
+	c.looked = since
+	if !ok {
 		return
 	}
+	c.seen = at
+	age := wall.Sub(at)
+	if age < -time.Second && !c.isStale(at) {
+		c.stale = append(c.stale, interval{at, at})
+	}
+	if age > since-c.distrust || c.isStale(at) || wall.Before(c.floor.Add(-StepBack)) {
+		return
+	}
+	c.stale = nil // at is the evidence from now on
+	c.unsaved = c.unsaved || !c.synced
 	if anchor := since - max(age, 0); !c.synced || c.confirms || anchor > c.anchor {
 		c.synced, c.confirms, c.anchor, c.lastSync = true, false, anchor, at
 	}
 }
 
+func (c *Clock) lookUp(ctx context.Context) (time.Time, bool) {
+	if c.source == nil {
+		return time.Time{}, false
+	}
+	return c.source.LastSync(ctx)
+}
+
 // Raise lifts the floor to an instant that is surely past: the iat of a verified
 // document (T3). What is later than now can be, or more than a year past a floor
-// that nothing else confirms, is ignored.
+// that more than documents confirm, is ignored.
 func (c *Clock) Raise(iat time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	wall, since := c.observe()
 	r := c.reading(wall, since)
-	if iat.After(c.floor) && !iat.After(r.Latest) && iat.Before(c.floor.AddDate(1, 0, 0)) {
+	if iat.After(c.floor) && !iat.After(r.Latest) && iat.Before(c.proved.AddDate(1, 0, 0)) {
 		c.floor = iat
 	}
 }
 
-// Floor raises the floor to the reading's lower end and returns what to persist
-// with the decision that was taken on it.
-func (c *Clock) Floor(r gateway.Reading) time.Time {
+// Floor is what to persist with the decision that was taken on a reading of this
+// clock, which has raised the floor to its lower end.
+func (c *Clock) Floor(gateway.Reading) time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.State != gateway.ClockUndecided && r.Earliest.After(c.floor) {
-		c.floor = r.Earliest
-	}
 	return c.floor
 }
 
 // Confirm is a resident's word that the operating system's clock is right now. It
 // may lower a floor from an absurd future.
 func (c *Clock) Confirm(ctx context.Context) (gateway.Reading, error) {
+	c.keeping.Lock()
+	defer c.keeping.Unlock()
 	c.mu.Lock()
 	wall, since := c.observe()
+	c.stale = nil
 	c.floor, c.synced, c.confirms, c.anchor, c.distrust = wall, true, true, since, since
 	saved, r := c.saved(), c.reading(wall, since)
+	c.told = gateway.ClockUndecided // a resident's word is told, whatever was believed before
+	c.nudge()
 	c.mu.Unlock()
 	return r, c.keeper.ResetClock(ctx, saved)
 }
 
 func (c *Clock) saved() Saved {
-	return Saved{Floor: c.floor, LastSync: c.lastSync, Boot: c.boot, BootWall: c.bootWall}
+	s := Saved{Floor: c.floor, LastSync: c.lastSync, Boot: c.boot, BootWall: c.bootWall}
+	if c.distrust != 0 && !c.synced {
+		s.BootWall = time.Time{} // a restart is no confirmation
+	}
+	return s
 }
 
 // Ready is closed when the first evidence was taken.
@@ -240,15 +305,20 @@ func (c *Clock) String() string { return "clock" }
 // Run looks for evidence and steps, tells of each change of trust, and persists
 // the floor.
 func (c *Clock) Run(ctx context.Context) error {
-	last := gateway.ClockState("")
 	var saved time.Duration
 	save := func(r gateway.Reading) {
-		c.Floor(r)
+		c.keeping.Lock()
+		defer c.keeping.Unlock()
 		c.mu.Lock()
 		s := c.saved()
+		c.unsaved = false
 		c.mu.Unlock()
 		if err := c.keeper.SaveClock(context.WithoutCancel(ctx), s); err != nil {
-			slog.Warn("clock: the floor is not saved", "err", err)
+			slog.Warn("clock: the floor is not saved; trying again", "err", err)
+			c.mu.Lock()
+			c.unsaved = true
+			c.mu.Unlock()
+			return
 		}
 		saved = r.SinceBoot
 	}
@@ -257,16 +327,18 @@ func (c *Clock) Run(ctx context.Context) error {
 	for {
 		c.refresh(ctx)
 		r := c.Read()
+		c.mu.Lock()
+		now, told := c.unsaved, c.told
+		c.told = r.State
+		c.mu.Unlock()
 		trusted := r.State != gateway.ClockUndecided
-		if was := last != gateway.ClockUndecided && last != ""; last == "" && !trusted || last != "" && was != trusted {
-			if trusted {
-				c.notify(ctx, gateway.ClockTrusted)
-			} else {
-				c.notify(ctx, gateway.ClockLost)
-			}
+		switch {
+		case trusted && told == gateway.ClockUndecided:
+			c.notify(ctx, gateway.ClockTrusted)
+		case !trusted && told != gateway.ClockUndecided:
+			c.notify(ctx, gateway.ClockLost)
 		}
-		last = r.State
-		if r.SinceBoot-saved >= SaveEvery {
+		if now || r.SinceBoot-saved >= SaveEvery {
 			save(r)
 		}
 		wait := pollTrusted

@@ -2,8 +2,11 @@ package wallclock
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,11 +34,21 @@ func (s *System) Now() (time.Time, time.Duration, string) {
 	return time.Now().Round(0), time.Duration(ts.Nano()), s.boot
 }
 
-// HasRTC reports whether the kernel set the system's clock from an RTC at boot.
-func HasRTC() bool {
-	b, err := os.ReadFile("/sys/class/rtc/rtc0/hctosys")
-	return err == nil && strings.TrimSpace(string(b)) == "1"
+// HasRTC reports whether the kernel set the system's clock from an RTC at boot, and
+// the two agree now. They do not after a boot with a flat battery, when systemd moves
+// the clock on to where it last stood.
+func HasRTC() bool { return hasRTC("/sys/class/rtc/rtc0", time.Now()) }
+
+func hasRTC(dir string, now time.Time) bool {
+	set, err1 := os.ReadFile(filepath.Join(dir, "hctosys"))
+	epoch, err2 := os.ReadFile(filepath.Join(dir, "since_epoch"))
+	sec, err3 := strconv.ParseInt(strings.TrimSpace(string(epoch)), 10, 64)
+	return errors.Join(err1, err2, err3) == nil && strings.TrimSpace(string(set)) == "1" &&
+		now.Sub(time.Unix(sec, 0)).Abs() < rtcApart
 }
+
+// rtcApart is how far an RTC and a system that was set from it may drift apart.
+const rtcApart = time.Minute
 
 // Timesyncd is systemd-timesyncd: it touches a file for each good answer of a
 // server. (Not /var/lib/systemd/timesync/clock, which advances without any.)
