@@ -191,6 +191,20 @@ func ParseHours(days, hours string) (*Schedule, error) {
 	return s, s.Validate()
 }
 
+// ParseTime reads an instant as people write it on a command line: RFC 3339, or local in
+// zone.
+func ParseTime(s string, zone *time.Location) (time.Time, error) {
+	if v, err := time.Parse(time.RFC3339, s); err == nil {
+		return v, nil
+	}
+	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
+		if v, err := time.ParseInLocation(layout, s, zone); err == nil {
+			return v, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q: want 2026-12-01T09:00, or RFC 3339 as in 2026-12-01T09:00:00+01:00", s)
+}
+
 var weekdays = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 func (d Weekday) String() string               { return weekdays[d] }

@@ -131,9 +131,8 @@ const MaxBackup = 4 << 30
 
 // Restore replaces the content by a backup, in one transaction. The epoch rises,
 // the log gets a new id, and every limited grant from before is void, for some of
-// them may have been used since the backup was made (D7). A revocation, a resident's
-// block, or a use that only the present content knows is carried over, and so is
-// the time floor.
+// them may have been used since the backup was made (D7). What a backup must not undo is
+// carried over from the present content: see carryOver.
 func (s *Store) Restore(ctx context.Context, r io.Reader) error {
 	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".restore-*")
 	if err != nil {
@@ -203,23 +202,21 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	if s.conn == nil {
 		return errors.New("store: closed")
 	}
-	live := &Tx{s: s}
-	var floor []byte
-	live.row("SELECT value FROM state WHERE key = 'floor'", nil, &floor)
-	kept, err := s.grants(ctx, time.Time{}, "WHERE status = 'revoked' OR block = 1 OR uses > 0 AND used > 0")
-	if err = errors.Join(err, live.err); err != nil {
+	if _, err := staged.conn.ExecContext(ctx, "ATTACH ? AS live", s.path); err != nil {
 		return fmt.Errorf("store: restore: %w", err)
 	}
-	err = staged.Update(ctx, func(tx *Tx) error {
-		for _, g := range kept {
-			tx.carry(g)
+	err := staged.Update(ctx, func(tx *Tx) error {
+		for _, q := range carryOver {
+			tx.exec(q)
 		}
-		tx.Floor(floorTime(floor))
 		tx.voidBefore(s.clock.Read())
 		tx.put("log", newLogID())
 		tx.Interrupt()
 		return tx.Append(gateway.Event{Type: gateway.DatabaseRestored})
 	})
+	if err == nil {
+		_, err = staged.conn.ExecContext(ctx, "DETACH live")
+	}
 	if err != nil {
 		return fmt.Errorf("store: restore: %w", err)
 	}
@@ -238,22 +235,24 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	return nil
 }
 
-// carry brings uses over, and a revocation or block that is not older than what is here.
-func (tx *Tx) carry(g gateway.GrantRecord) {
-	have, found := tx.Grant(g.ID)
-	if !found || have.Version < g.Version {
-		tx.PutGrant(g.Grant, g.Digest)
-	}
-	tx.exec("UPDATE grants SET used = max(used, ?) WHERE iss = ? AND jti = ?", g.Used, g.ID.Issuer, g.ID.JTI)
-	if have.Version > g.Version {
-		return
-	}
-	if g.Status == gateway.GrantRevoked || g.Block {
-		tx.WipePINs(g.ID)
-	}
-	if g.Block {
-		tx.Block(g.ID)
-	}
+// carryOver is what a backup must not undo: the highest version of each grant, uses,
+// revocations and blocks, residents who were removed, pauses, lock-outs, the day's
+// entries, the floor.
+var carryOver = []string{
+	`DELETE FROM pins WHERE EXISTS (SELECT 1 FROM live.grants l JOIN main.grants m ON l.iss = m.iss AND l.jti = m.jti
+		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,
+	`UPDATE grants SET used = max(grants.used, l.used), block = CASE WHEN l.ver = grants.ver THEN max(grants.block, l.block) ELSE grants.block END
+		FROM live.grants l WHERE l.iss = grants.iss AND l.jti = grants.jti`,
+	`INSERT INTO main.grants SELECT * FROM live.grants WHERE true ON CONFLICT (iss, jti) DO UPDATE SET
+		ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat, nbf = excluded.nbf, exp = excluded.exp,
+		uses = excluded.uses, block = excluded.block, ended = excluded.ended, schedule = excluded.schedule, sub = excluded.sub,
+		holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`,
+	`DELETE FROM pins WHERE duress IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
+	`DELETE FROM residents WHERE id IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
+	`INSERT INTO main.issuers SELECT * FROM live.issuers WHERE true ON CONFLICT (iss) DO UPDATE SET
+		paused = max(paused, excluded.paused), heard = max(heard, excluded.heard), manifest = max(manifest, excluded.manifest)`,
+	`INSERT OR REPLACE INTO main.state SELECT * FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
+	`INSERT INTO main.state SELECT * FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
 }
 
 // Salvage reads the residents of a database that was set aside, as far as it can be

@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -90,7 +91,8 @@ func salted(value string) (salt []byte, commit string) {
 }
 
 // Append writes events at the end of the record, at the store's clock. An entry
-// is open from its access_granted until the door's strike_secured or lock_locked:
+// is open from its access_granted until the door's strike_secured or lock_locked, or
+// until the hardware has failed it:
 // what a restart finds open was interrupted (D1).
 func (tx *Tx) Append(events ...gateway.Event) error {
 	r := tx.s.clock.Read()
@@ -156,6 +158,13 @@ func (tx *Tx) trackEntry(e gateway.Event) {
 		tx.put(key, open)
 	case gateway.StrikeSecured, gateway.LockLockedEvent:
 		tx.drop(key)
+	case gateway.AccessDenied: // granted, but the hardware failed
+		var open []openEntry
+		if e.Reason != gateway.Fault || !tx.get(key, &open) {
+			return
+		}
+		open = slices.DeleteFunc(open, func(o openEntry) bool { return o.Attempt == e.Attempt })
+		tx.put(key, open)
 	}
 }
 
@@ -444,7 +453,7 @@ func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
 		n += tx.exec("UPDATE grants SET sub = NULL WHERE sub = ?", ref)
 		n += tx.exec("DELETE FROM residents WHERE id = ?", ref)
 		n += tx.exec("DELETE FROM pins WHERE duress = ?", ref)
-		if id, err := gateway.ParseGrantID(ref); err == nil && strings.Contains(ref, "/") {
+		if id, err := gateway.ParseGrantID(ref); err == nil { // a short id is one made at home
 			n += tx.exec(`UPDATE events SET sub = NULL, sub_salt = NULL WHERE sub IS NOT NULL
 				AND json_extract(body, '$.issuer') = ? AND json_extract(body, '$.grant') = ?`, id.Issuer, id.JTI)
 			n += tx.exec("UPDATE grants SET sub = NULL WHERE iss = ? AND jti = ? AND sub IS NOT NULL", id.Issuer, id.JTI)

@@ -104,9 +104,9 @@ func (s *story) begin(ctx context.Context) error {
 
 func (s *story) courier(ctx context.Context) error {
 	s.say("A resident makes a one-time PIN for today (gardien grant add --door front --pin).")
-	end := time.Now().Add(time.Hour)
+	end, once := time.Now().Add(time.Hour), 1
 	var made api.GrantMade
-	err := s.client.Do(ctx, "POST", "/v1/grants", api.GrantRequest{Doors: []gateway.DoorID{"front"}, NotAfter: &end, Uses: 1, PIN: true}, &made)
+	err := s.client.Do(ctx, "POST", "/v1/grants", api.GrantRequest{Doors: []gateway.DoorID{"front"}, NotAfter: &end, Uses: &once, PIN: true}, &made)
 	if err != nil {
 		return err
 	}

@@ -50,7 +50,7 @@ type grantFlags struct {
 	doors                                                 []string
 	uses                                                  int
 	ver                                                   int64
-	pin, seal                                             bool
+	pin, seal, limited                                    bool
 }
 
 func grantCmd(out, errOut io.Writer, asJSON *bool) *cobra.Command {
@@ -60,6 +60,7 @@ func grantCmd(out, errOut io.Writer, asJSON *bool) *cobra.Command {
 digits, shows it on standard error this once, and seals the grant. Without --to it
 ends after 24 hours, or with --days after 30 days.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			f.limited = cmd.Flags().Changed("uses")
 			dir, err := openFolder(f.key)
 			if err != nil {
 				return err
@@ -93,15 +94,15 @@ ends after 24 hours, or with --days after 30 days.`,
 	fl.StringVar(&f.gateway, "gateway", "", "file with the gateway's descriptor")
 	fl.StringVar(&f.key, "key", "", "the folder that keygen made")
 	fl.StringSliceVar(&f.doors, "door", nil, "door to open; may be given again")
-	fl.StringVar(&f.from, "from", "", "first instant, RFC 3339 (default: now)")
-	fl.StringVar(&f.to, "to", "", "last instant, not included, RFC 3339")
+	fl.StringVar(&f.from, "from", "", "first instant: RFC 3339, or local in the gateway's zone (default: now)")
+	fl.StringVar(&f.to, "to", "", "last instant, not included")
 	fl.StringVar(&f.days, "days", "", "days of the week, as in mon,thu")
 	fl.StringVar(&f.hours, "hours", "", "hours of those days in the gateway's zone, as in 09:00-12:30")
 	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
 	fl.StringVar(&f.jti, "jti", "", "id of the grant (default: drawn)")
 	fl.Int64Var(&f.ver, "ver", 0, "version (default: one more than the last)")
 	fl.StringVar(&f.ref, "ref", "", "opaque reference, as in a parcel's number; never a name")
-	fl.StringVar(&f.holder, "holder", "", "file with the public JWK of the only phone that may present it")
+	fl.StringVar(&f.holder, "holder", "", "public JWK of the only phone that may present it, or a file with it")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; implies --seal")
 	fl.BoolVar(&f.seal, "seal", false, "seal it: only the gateway can read it")
 	return cmd
@@ -116,8 +117,8 @@ func (f *grantFlags) grant(dir *folder, gw *tokens.Descriptor, now time.Time) (g
 	if !gateway.ValidJTI(g.ID.JTI) {
 		return g, usage("--jti %q: want 1–64 of A–Z a–z 0–9 . _ -", f.jti)
 	}
-	if f.uses < 0 {
-		return g, usage("--uses: want a number from 1 on")
+	if f.uses < 1 && f.limited {
+		return g, usage("--uses: want a number from 1 on; leave it out for as often as wanted")
 	}
 	if len(f.doors) == 0 || len(f.doors) > 8 {
 		return g, usage("--door: name 1 to 8 doors; the gateway has %v", gw.Doors)
@@ -128,16 +129,22 @@ func (f *grantFlags) grant(dir *folder, gw *tokens.Descriptor, now time.Time) (g
 		}
 		g.Doors = append(g.Doors, gateway.DoorID(d))
 	}
-	if err := f.times(&g, now); err != nil {
+	zone, err := time.LoadLocation(gw.Zone)
+	if err != nil {
+		return g, fmt.Errorf("the gateway's time zone %q: %w", gw.Zone, err)
+	}
+	if err := f.times(&g, zone, now); err != nil {
 		return g, err
 	}
 	if f.holder != "" {
-		b, err := os.ReadFile(f.holder)
-		if err != nil {
-			return g, err
+		b := []byte(f.holder)
+		if !strings.HasPrefix(f.holder, "{") {
+			if b, err = os.ReadFile(f.holder); err != nil {
+				return g, err
+			}
 		}
 		if g.Holder, err = tokens.ParseHolder(b); err != nil {
-			return g, fmt.Errorf("%s: %w", f.holder, err)
+			return g, fmt.Errorf("--holder: %w", err)
 		}
 	}
 	if f.pin {
@@ -153,11 +160,11 @@ func (f *grantFlags) grant(dir *folder, gw *tokens.Descriptor, now time.Time) (g
 	return g, nil
 }
 
-func (f *grantFlags) times(g *gateway.Grant, now time.Time) (err error) {
+func (f *grantFlags) times(g *gateway.Grant, zone *time.Location, now time.Time) (err error) {
 	g.NotBefore = now.Truncate(time.Second)
 	if f.from != "" {
-		if g.NotBefore, err = time.Parse(time.RFC3339, f.from); err != nil {
-			return usage("--from: want RFC 3339, as in 2026-12-01T09:00:00+01:00")
+		if g.NotBefore, err = gateway.ParseTime(f.from, zone); err != nil {
+			return usage("--from: %v", err)
 		}
 	}
 	g.NotAfter = g.NotBefore.Add(24 * time.Hour)
@@ -168,8 +175,8 @@ func (f *grantFlags) times(g *gateway.Grant, now time.Time) (err error) {
 		}
 	}
 	if f.to != "" {
-		if g.NotAfter, err = time.Parse(time.RFC3339, f.to); err != nil {
-			return usage("--to: want RFC 3339, as in 2026-12-01T18:00:00+01:00")
+		if g.NotAfter, err = gateway.ParseTime(f.to, zone); err != nil {
+			return usage("--to: %v", err)
 		}
 	}
 	if !g.NotBefore.Before(g.NotAfter) {
@@ -204,6 +211,9 @@ func revokeCmd(out io.Writer, asJSON *bool) *cobra.Command {
 	var gwFile, key, jti string
 	cmd := &cobra.Command{Use: "revoke --gateway FILE --key DIR --jti JTI", Short: "Sign a revocation and print it", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
+			if jti == "" {
+				return usage("--jti JTI: name the grant to revoke")
+			}
 			dir, err := openFolder(key)
 			if err != nil {
 				return err

@@ -32,7 +32,8 @@ it prints is handed to the gateway: by the cloud, by the courier's phone, or wit
 		Example: `  gardien-issuer keygen --id colis-x.example --out keys
   gardien-issuer grant --gateway gw.jws --key keys --door front --uses 1 --pin > grant.jwe
   gardien-issuer revoke --gateway gw.jws --key keys --jti JTI > revocation.jwe`,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usage("name a command") },
 	}
 	root.PersistentFlags().BoolVar(&asJSON, "json", false, "print JSON, for programs")
 	root.AddCommand(keygenCmd(out, &asJSON), grantCmd(out, errOut, &asJSON), revokeCmd(out, &asJSON))

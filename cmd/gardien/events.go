@@ -93,13 +93,18 @@ func (t *tool) verifyCmd() *cobra.Command {
 				}
 			})
 			if err == nil && !v.OK {
-				if v.FirstBad == nil {
-					return errors.New(v.Problem)
-				}
-				return fmt.Errorf("event %d: %s", *v.FirstBad, v.Problem)
+				return errors.New(broken(v))
 			}
 			return err
 		}}
+}
+
+// broken says where the record is not what was written.
+func broken(v api.Verification) string {
+	if v.FirstBad == nil {
+		return v.Problem
+	}
+	return fmt.Sprintf("event %d: %s", *v.FirstBad, v.Problem)
 }
 
 func (t *tool) forgetCmd() *cobra.Command {
@@ -114,7 +119,7 @@ func (t *tool) forgetCmd() *cobra.Command {
 }
 
 func (t *tool) simCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "sim", Short: "Move simulated doors and readers"}
+	cmd := group("sim", "Move simulated doors and readers")
 	add := func(use, short string, n int, path string, body func(args []string) any) {
 		cmd.AddCommand(&cobra.Command{Use: use, Short: short, Args: cobra.ExactArgs(n), RunE: func(cmd *cobra.Command, args []string) error {
 			if err := t.act(cmd, "POST", "/v1/sim/"+path, body(args)); err != nil {

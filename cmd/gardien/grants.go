@@ -16,9 +16,8 @@ import (
 )
 
 func (t *tool) grantCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "grant", Short: "Permissions to enter"}
-	cmd.AddCommand(t.grantAddCmd(), t.grantListCmd(), t.grantShowCmd(), t.grantRevokeCmd(), t.grantExplainCmd(), t.grantImportCmd())
-	return cmd
+	return group("grant", "Permissions to enter",
+		t.grantAddCmd(), t.grantListCmd(), t.grantShowCmd(), t.grantRevokeCmd(), t.grantExplainCmd(), t.grantImportCmd())
 }
 
 // addFlags are what grant add takes.
@@ -75,7 +74,13 @@ func (t *tool) printPIN(made api.GrantMade) {
 
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
-	req := &api.GrantRequest{PIN: f.pin, Sub: f.ref, Uses: f.uses}
+	req := &api.GrantRequest{PIN: f.pin, Sub: f.ref}
+	if f.uses < 0 {
+		return nil, usage("--uses: want a number from 1 on, or 0 for as often as wanted")
+	}
+	if recurs := f.days != "" || f.hours != ""; f.uses > 0 && (!recurs || cmd.Flags().Changed("uses")) {
+		req.Uses = &f.uses
+	}
 	if len(f.doors) == 0 {
 		return nil, usage("name a door: --door DOOR (\"gardien doors\" lists them)")
 	}
@@ -93,7 +98,7 @@ func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error
 		if in.text == "" {
 			continue
 		}
-		v, err := parseTime(in.text, now)
+		v, err := gateway.ParseTime(in.text, now.Location())
 		if err != nil {
 			return nil, usage("--%s: %v", in.flag, err)
 		}
@@ -110,9 +115,6 @@ func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error
 			req.NotAfter = &end
 		}
 		return req, nil
-	}
-	if !cmd.Flags().Changed("uses") {
-		req.Uses = 0
 	}
 	if req.Schedule, err = gateway.ParseHours(f.days, f.hours); err != nil {
 		return nil, usage("%v", err)
@@ -132,19 +134,6 @@ func (t *tool) gatewayTime(cmd *cobra.Command) (time.Time, error) {
 	}
 	now, err := time.Parse(time.RFC3339, s.Clock.Now)
 	return now.In(zone), err
-}
-
-// parseTime reads RFC 3339, or a local time in now's zone.
-func parseTime(s string, now time.Time) (time.Time, error) {
-	if v, err := time.Parse(time.RFC3339, s); err == nil {
-		return v, nil
-	}
-	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateOnly} {
-		if v, err := time.ParseInLocation(layout, s, now.Location()); err == nil {
-			return v, nil
-		}
-	}
-	return time.Time{}, fmt.Errorf("%q: want 2026-12-01T09:00, or RFC 3339 as in 2026-12-01T09:00:00+01:00", s)
 }
 
 func (t *tool) grantListCmd() *cobra.Command {
@@ -219,7 +208,7 @@ func (t *tool) grantExplainCmd() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				v, err := parseTime(at, now)
+				v, err := gateway.ParseTime(at, now.Location())
 				if err != nil {
 					return usage("--at: %v", err)
 				}
@@ -240,7 +229,11 @@ func (t *tool) grantExplainCmd() *cobra.Command {
 					}
 					fmt.Fprintf(t.out, "%-22s %s  %s\n", c.Check, mark, c.Detail)
 				}
-				fmt.Fprintf(t.out, "at %s, door %s: %s %s\n", x.At, x.Door, x.Verdict, x.Reason)
+				reason := ""
+				if x.Reason != nil {
+					reason = string(*x.Reason)
+				}
+				fmt.Fprintf(t.out, "at %s, door %s: %s %s\n", x.At, x.Door, x.Verdict, reason)
 			})
 		}}
 	cmd.Flags().StringVar(&at, "at", "", "the instant (default: now)")
@@ -287,9 +280,13 @@ func (t *tool) readLines(name string) ([]json.RawMessage, error) {
 		defer f.Close()
 		in = f
 	}
-	b, err := io.ReadAll(io.LimitReader(in, 256<<10))
+	const most = 250 << 10 // the gateway takes 256 KiB at once
+	b, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
 		return nil, err
+	}
+	if len(b) > most {
+		return nil, fmt.Errorf("%s: more than %d bytes: hand it in in parts", name, most)
 	}
 	var texts []json.RawMessage
 	for _, line := range strings.Fields(string(b)) {

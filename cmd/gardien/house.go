@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -46,7 +47,7 @@ func (t *tool) doctorCmd() *cobra.Command {
 			}
 			notes := s.Notes
 			if !v.OK {
-				notes = append(notes, fmt.Sprintf("the record is not what was written: event %d: %s", *v.FirstBad, v.Problem))
+				notes = append(notes, "the record is not what was written: "+broken(v))
 			}
 			err = t.print(map[string]any{"ok": len(notes) == 0, "notes": notes, "events": v.Events}, func() {
 				for _, n := range notes {
@@ -93,7 +94,11 @@ func (t *tool) unlockCmd() *cobra.Command {
 	return &cobra.Command{Use: "unlock DOOR", Short: "Let somebody in now", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			g, err := post[api.Granted](cmd, t, "/v1/doors/"+url.PathEscape(args[0])+"/attempts", struct{}{})
-			if errors.Is(err, api.ErrDenied) {
+			var denied *api.DeniedError
+			if errors.As(err, &denied) {
+				if t.json {
+					json.NewEncoder(t.out).Encode(denied.Denied)
+				}
 				return fmt.Errorf("%w; \"gardien events\" says why", err)
 			}
 			if err != nil {
@@ -106,7 +111,7 @@ func (t *tool) unlockCmd() *cobra.Command {
 }
 
 func (t *tool) issuerCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "issuer", Short: "Third parties that sign grants"}
+	cmd := group("issuer", "Third parties that sign grants")
 	cmd.AddCommand(&cobra.Command{Use: "list", Short: "The third parties, their limits and state", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := get[api.Issuers](cmd, t, "/v1/issuers")
@@ -172,7 +177,7 @@ func (t *tool) pairCmd() *cobra.Command {
 }
 
 func (t *tool) residentCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "resident", Short: "Residents' paired devices"}
+	cmd := group("resident", "Residents' paired devices")
 	cmd.AddCommand(&cobra.Command{Use: "list", Short: "The paired devices", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			list, err := get[api.Residents](cmd, t, "/v1/residents")
@@ -220,7 +225,7 @@ func (t *tool) descriptorCmd() *cobra.Command {
 }
 
 func (t *tool) clockCmd() *cobra.Command {
-	cmd := &cobra.Command{Use: "clock", Short: "What time the gateway believes it is"}
+	cmd := group("clock", "What time the gateway believes it is")
 	cmd.AddCommand(&cobra.Command{Use: "confirm", Short: "Give your word that the system's clock is right now; it may lower a floor from the future", Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := post[api.StatusClock](cmd, t, "/v1/clock/confirm", nil)

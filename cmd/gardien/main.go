@@ -79,7 +79,8 @@ over its Unix socket; root and members of group gardien may use it.`,
   gardien events --follow
   gardien grant explain ID --at "2026-11-28T21:40:00+01:00"
   gardien pause                                        no third party comes in`,
-		SilenceErrors: true, SilenceUsage: true,
+		SilenceErrors: true, SilenceUsage: true, Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return usage("name a command") },
 	}
 	socket := os.Getenv("GARDIEN_SOCKET")
 	if socket == "" {
@@ -90,6 +91,16 @@ over its Unix socket; root and members of group gardien may use it.`,
 	root.AddCommand(t.statusCmd(), t.doorsCmd(), t.unlockCmd(), t.grantCmd(), t.eventsCmd(), t.issuerCmd(), t.residentCmd(),
 		t.pairCmd(), t.pauseCmd(), t.resumeCmd(), t.descriptorCmd(), t.backupCmd(), t.restoreCmd(), t.clockCmd(), t.doctorCmd(), t.simCmd())
 	return root
+}
+
+// group is a command that only has others below it.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	cmd := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return usage("%s: name what to do (\"%s --help\" lists it)", cmd.CommandPath(), cmd.CommandPath())
+		}}
+	cmd.AddCommand(below...)
+	return cmd
 }
 
 // print writes v as JSON, or lets people do it.

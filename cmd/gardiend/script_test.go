@@ -34,6 +34,13 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"gardiend": func() { os.Exit(run(os.Args[1:], daemon.Options{OS: storyClock()})) },
 		"pairer":   pairer,
+		"wrongusage": func() { // runs a command that must end with 2
+			var exit *exec.ExitError
+			if err := exec.Command(os.Args[1], os.Args[2:]...).Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
+				fmt.Fprintf(os.Stderr, "%q: %v, want exit code 2\n", os.Args[1:], err)
+				os.Exit(1)
+			}
+		},
 	})
 }
 

@@ -159,7 +159,7 @@ func (c *Controller) Present(ctx context.Context, door gateway.DoorID, reader ga
 			return Outcome{gateway.Decision{Granted: true, Grant: a.Grant}, a.ID, d}
 		}
 		c.log.Error("granted, but the door was not released", "door", door, "attempt", a.ID, "err", err)
-		reason, a.recorded = gateway.Fault, false
+		reason, a.recorded, a.At = gateway.Fault, false, c.clock.Read()
 	}
 	if !a.recorded {
 		c.denials.add(ctx, c, a.denial(reason), a.At)

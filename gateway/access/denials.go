@@ -8,12 +8,13 @@ import (
 	"gardien/gateway"
 )
 
-// The budget of refusals (D6): in any hour the first are written one by one, most of
-// them with an fsync, and the rest as counts.
+// The budget of refusals (D6): in any hour the first are written one by one, with an
+// fsync. The others share a commit without one every half second, and beyond 64 at
+// once they are counted.
 const (
 	denialsDurable = 40
-	denialsSingle  = 60
-	denialsEvery   = time.Minute
+	denialsEvery   = 500 * time.Millisecond
+	denialsWhole   = 64 // of one flush
 	maxKinds       = 64 // of counted refusals at once
 )
 
@@ -22,7 +23,8 @@ type denials struct {
 	wake chan struct{}
 
 	mu     sync.Mutex
-	times  []time.Duration // since boot, of the last hour's single ones
+	times  []time.Duration // since boot, of the last hour's durable ones
+	whole  []refused
 	counts map[gateway.Event]int
 }
 
@@ -34,16 +36,21 @@ func (d *denials) add(ctx context.Context, c *Controller, e gateway.Event, at ga
 	for len(d.times) > 0 && at.SinceBoot-d.times[0] >= time.Hour {
 		d.times = d.times[1:]
 	}
-	if n := len(d.times); n < denialsSingle {
+	if len(d.times) < denialsDurable && len(d.whole) == 0 {
 		d.times = append(d.times, at.SinceBoot)
-		write := c.ledger.Follow
-		if n < denialsDurable {
-			write = c.ledger.Update
-		}
-		err := write(context.WithoutCancel(ctx), func(tx Tx) error { return tx.AppendAt(at, e) })
-		if err == nil {
+		if c.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.AppendAt(at, e) }) == nil {
 			return
 		}
+	}
+	defer func() {
+		select {
+		case d.wake <- struct{}{}:
+		default:
+		}
+	}()
+	if len(d.whole) < denialsWhole {
+		d.whole = append(d.whole, refused{at, e})
+		return
 	}
 	// What differs between alike refusals is left out of the count.
 	e.Attempt, e.Sub = "", ""
@@ -54,21 +61,26 @@ func (d *denials) add(ctx context.Context, c *Controller, e gateway.Event, at ga
 		e = gateway.Event{Type: e.Type, Reason: e.Reason}
 	}
 	d.counts[e]++
-	select {
-	case d.wake <- struct{}{}:
-	default:
-	}
 }
 
-// flush writes the counts.
+// refused is a refusal that waits for its commit.
+type refused struct {
+	at    gateway.Reading
+	event gateway.Event
+}
+
+// flush writes what waits.
 func (d *denials) flush(ctx context.Context, c *Controller) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.counts) == 0 {
+	if len(d.whole) == 0 {
 		return nil
 	}
 	at := c.clock.Read()
 	err := c.ledger.Follow(context.WithoutCancel(ctx), func(tx Tx) error {
+		for _, r := range d.whole {
+			tx.AppendAt(r.at, r.event)
+		}
 		for e, n := range d.counts {
 			e.Count = n
 			tx.AppendAt(at, e)
@@ -76,7 +88,7 @@ func (d *denials) flush(ctx context.Context, c *Controller) error {
 		return tx.Err()
 	})
 	if err == nil {
-		d.counts = nil
+		d.whole, d.counts = nil, nil
 	}
 	return err
 }

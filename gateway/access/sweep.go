@@ -20,6 +20,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	sweep := time.NewTicker(sweepEvery)
 	defer sweep.Stop()
 	var flush <-chan time.Time
+	failures := 0
 	close(c.ready)
 	for {
 		select {
@@ -33,7 +34,10 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-flush:
 			flush = nil
 			if err := c.denials.flush(ctx, c); err != nil {
-				flush = time.After(denialsEvery)
+				flush = time.After(denialsEvery << failures)
+				failures = min(failures+1, 7) // a minute between tries
+			} else {
+				failures = 0
 			}
 		case <-sweep.C:
 			if err := c.Sweep(ctx); err != nil && ctx.Err() == nil {

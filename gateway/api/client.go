@@ -77,8 +77,10 @@ func (c *Client) Send(ctx context.Context, method, path, contentType string, bod
 	return read(res.Body)
 }
 
-// ErrDenied is wrapped by the error of an attempt that was denied.
-var ErrDenied = errors.New("denied")
+// DeniedError is an attempt that was denied.
+type DeniedError struct{ Denied }
+
+func (e *DeniedError) Error() string { return "denied: " + string(e.Code) }
 
 func readProblem(res *http.Response) error {
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
@@ -87,7 +89,7 @@ func readProblem(res *http.Response) error {
 	}
 	var d Denied
 	if res.StatusCode == http.StatusForbidden && json.Unmarshal(b, &d) == nil && d.Decision == "denied" {
-		return fmt.Errorf("%w: %s", ErrDenied, d.Code)
+		return &DeniedError{d}
 	}
 	p := &Problem{Status: res.StatusCode, Title: res.Status}
 	json.Unmarshal(b, p)

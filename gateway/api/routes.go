@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -155,19 +156,25 @@ func (s *Server) attempt(r *request) (Answer, error) {
 	if err := r.read(&req); err != nil {
 		return Answer{}, err
 	}
+	var members map[string]json.RawMessage // a null is a member, too
+	if json.Unmarshal(r.body, &members) != nil || members == nil {
+		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "the body is not a JSON object")
+	}
+	isGrant := len(members) > 0
+	if !isGrant && !r.caller.known() {
+		return Answer{}, Fail(http.StatusUnauthorized, "unauthorized", "present a grant with its proof, or a paired device's token")
+	}
 	d, err := s.findDoor(r.PathValue("door"))
+	if err != nil && !r.caller.known() {
+		err = Fail(http.StatusNotFound, "not-found", "no such door") // which there are is the residents' to know
+	}
 	if err != nil {
 		return Answer{}, err
 	}
-	var cred gateway.Credential
-	reader := gateway.ReaderLAN
-	switch {
-	case req.Grant != "":
-		cred = gateway.GrantCredential{Text: gateway.NewSecret(req.Grant), Proof: gateway.NewSecret(req.Proof)}
-	case r.caller.known():
-		reader, cred = gateway.ReaderApp, gateway.ResidentCredential{Resident: r.caller.Resident}
-	default:
-		return Answer{}, Fail(http.StatusUnauthorized, "unauthorized", "present a grant with its proof, or a paired device's token")
+	reader := gateway.ReaderApp
+	var cred gateway.Credential = gateway.ResidentCredential{Resident: r.caller.Resident}
+	if isGrant {
+		reader, cred = gateway.ReaderLAN, gateway.GrantCredential{Text: secretOf(req.Grant), Proof: secretOf(req.Proof)}
 	}
 	granted, reason, err := s.backend.Attempt(r.Context(), d.ID, reader, cred)
 	if err != nil {
@@ -177,6 +184,13 @@ func (s *Server) attempt(r *request) (Answer, error) {
 		return reply(200, granted)
 	}
 	return denied(reason.Code())
+}
+
+func secretOf(s *string) gateway.Secret {
+	if s == nil {
+		return gateway.Secret{}
+	}
+	return gateway.NewSecret(*s)
 }
 
 // denialLength is the one length of every denial's body (A8).
@@ -192,7 +206,10 @@ func denied(code gateway.DenialCode) (Answer, error) {
 }
 
 func (s *Server) nonce(r *request) (Answer, error) {
-	addr, _, _ := strings.Cut(r.RemoteAddr, ":")
+	addr, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		addr = r.RemoteAddr // the socket's clients have none
+	}
 	n, err := s.backend.Nonce(addr)
 	if err != nil {
 		return Answer{}, err
@@ -244,7 +261,7 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "doors: name 1 to 8 doors")
 	case req.NotAfter == nil && req.Schedule == nil:
 		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "not_after: say when the grant ends, or give a schedule")
-	case req.Uses < 0 || req.Uses > 1<<20:
+	case req.Uses != nil && (*req.Uses < 1 || *req.Uses > 1<<20):
 		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "uses: want a number from 1 on, or leave it out")
 	}
 	if req.Schedule != nil {
@@ -335,9 +352,10 @@ func (s *Server) mailbag(r *request) (Answer, error) {
 			items[i].Kind = "grant"
 			continue
 		}
-		// Unknown members of an item are somebody's future: they are ignored.
+		// Unknown members of an item are somebody's future: they are ignored. An item that
+		// is none is rejected by itself and blocks no other (N7).
 		if err := json.Unmarshal(raw, &items[i]); err != nil {
-			return Answer{}, Fail(http.StatusBadRequest, "bad-request", "items[%d]: want an item, or a grant as a string", i)
+			items[i] = MailbagItem{}
 		}
 	}
 	results := []MailbagResult{}

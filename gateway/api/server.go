@@ -30,7 +30,7 @@ type Server struct {
 	log     *slog.Logger
 	mux     *http.ServeMux
 	openapi []byte
-	keys    sync.Map // idempotency keys that are being answered
+	keys    inFlight // idempotency keys that are being answered
 	stop    <-chan struct{}
 }
 
@@ -83,7 +83,7 @@ func (c Caller) known() bool { return c.Local || c.Resident != "" }
 
 // name tells callers apart for their Idempotency-Keys.
 func (c Caller) name() string {
-	if c.Local {
+	if c.Resident == "" && c.Local {
 		return "socket"
 	}
 	return string(c.Resident)
@@ -208,9 +208,7 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 		return Fail(http.StatusBadRequest, "bad-request", "an Idempotency-Key is 1 to 64 printable ASCII characters")
 	}
 	scope := strings.Join([]string{r.caller.name(), r.Method, r.URL.Path, key}, "\n")
-	mu, _ := s.keys.LoadOrStore(scope, &sync.Mutex{})
-	mu.(*sync.Mutex).Lock()
-	defer func() { s.keys.Delete(scope); mu.(*sync.Mutex).Unlock() }()
+	defer s.keys.enter(scope)()
 	sum := sha256.Sum256(r.body)
 	body := hex.EncodeToString(sum[:])
 	a, found, same, err := s.backend.Recall(r.Context(), scope, body)
@@ -230,6 +228,41 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 	}
 	write(w, a)
 	return nil
+}
+
+// inFlight lets one request a key through at a time.
+type inFlight struct {
+	mu   sync.Mutex
+	each map[string]*turn
+}
+
+type turn struct {
+	sync.Mutex
+	waiting int
+}
+
+// enter waits for the key and gives the way out.
+func (f *inFlight) enter(key string) (leave func()) {
+	f.mu.Lock()
+	t := f.each[key]
+	if t == nil {
+		if f.each == nil {
+			f.each = map[string]*turn{}
+		}
+		t = &turn{}
+		f.each[key] = t
+	}
+	t.waiting++
+	f.mu.Unlock()
+	t.Lock()
+	return func() {
+		t.Unlock()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if t.waiting--; t.waiting == 0 {
+			delete(f.each, key)
+		}
+	}
 }
 
 func write(w http.ResponseWriter, a Answer) {

@@ -65,10 +65,11 @@ type Doors struct {
 	Doors []Door `json:"doors"`
 }
 
-// AttemptRequest presents a grant with its proof; {} is a resident's own wish.
+// AttemptRequest presents a grant with its proof; {} is a resident's own wish. A member
+// that is there, be it empty, makes it a grant's.
 type AttemptRequest struct {
-	Grant string `json:"grant,omitempty"`
-	Proof string `json:"proof,omitempty"`
+	Grant *string `json:"grant,omitempty"`
+	Proof *string `json:"proof,omitempty"`
 }
 
 // Granted answers an attempt.
@@ -96,7 +97,7 @@ type GrantRequest struct {
 	Doors     []gateway.DoorID  `json:"doors"`
 	NotBefore *time.Time        `json:"not_before,omitempty"`
 	NotAfter  *time.Time        `json:"not_after,omitempty"`
-	Uses      int               `json:"uses,omitempty"`
+	Uses      *int              `json:"uses,omitempty"` // from 1 on; absent: as often as wanted
 	Schedule  *gateway.Schedule `json:"schedule,omitempty"`
 	PIN       bool              `json:"pin,omitempty"`
 	Sub       string            `json:"sub,omitempty"`
@@ -132,11 +133,11 @@ type Grants struct {
 
 // Explanation is every check of the rule with its answer.
 type Explanation struct {
-	Verdict string         `json:"verdict"` // granted, denied
-	Reason  gateway.Reason `json:"reason,omitempty"`
-	Door    gateway.DoorID `json:"door"`
-	At      string         `json:"at"`
-	Checks  []Check        `json:"checks"`
+	Verdict string          `json:"verdict"` // granted, denied
+	Reason  *gateway.Reason `json:"reason"`  // null when granted
+	Door    gateway.DoorID  `json:"door"`
+	At      string          `json:"at"`
+	Checks  []Check         `json:"checks"`
 }
 
 // Check is one of them.

@@ -182,14 +182,25 @@ func (d *Door) look() {
 	}
 	if m := d.monitor(); m != nil {
 		if s := m.LockState(); s != d.lock {
-			d.lock = s
-			switch s {
-			case gateway.LockJammed:
-				d.emit(true, gateway.Event{Type: gateway.LockJammedEvent})
-			case gateway.LockUnknown:
-				d.emit(true, gateway.Event{Type: gateway.LockUnknownEvent})
-			}
+			d.relocked(s)
 		}
+	}
+}
+
+// relocked takes a new state of the lock: trouble, and the end of it.
+func (d *Door) relocked(s gateway.LockState) {
+	was := d.lock
+	d.lock = s
+	trouble := was == gateway.LockJammed || was == gateway.LockUnknown
+	switch {
+	case s == gateway.LockJammed:
+		d.emit(true, gateway.Event{Type: gateway.LockJammedEvent})
+	case s == gateway.LockUnknown:
+		d.emit(true, gateway.Event{Type: gateway.LockUnknownEvent})
+	case trouble && s == gateway.LockLocked:
+		d.emit(true, gateway.Event{Type: gateway.LockLockedEvent})
+	case trouble && s == gateway.LockUnlocked:
+		d.emit(true, gateway.Event{Type: gateway.LockOpenedEvent})
 	}
 }
 

@@ -367,7 +367,7 @@ func TestLockDoor(t *testing.T) {
 				t.Errorf("%s: blocked %v, state %s", tt.state, !tt.blocked, r.door.State().Lock)
 			}
 		}
-		r.expect("lock_unlocked a", "door_opened a", "access_taken a", "door_fault", "door_closed", "lock_locked a", "lock_jammed", "lock_unknown")
+		r.expect("lock_unlocked a", "door_opened a", "access_taken a", "door_fault", "door_closed", "lock_locked a", "lock_jammed", "lock_unlocked", "lock_unknown", "lock_locked")
 		r.stop()
 	})
 	synctest.Test(t, func(t *testing.T) {

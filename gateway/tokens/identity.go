@@ -135,15 +135,17 @@ type Descriptor struct {
 	Seal    PublicKey // seal grants to it
 	Doors   []gateway.DoorID
 	Issuers []gateway.IssuerID
+	Zone    string // IANA name of the zone of its schedules; "" where it names none
 	At      time.Time
 }
 
-// SignDescriptor writes the descriptor (contract §4).
-func (id *Identity) SignDescriptor(doors []gateway.DoorID, issuers []gateway.IssuerID, at time.Time) (string, error) {
+// SignDescriptor writes the descriptor (contract §4), with the gateway's zone besides:
+// an issuer's local times are the door's.
+func (id *Identity) SignDescriptor(doors []gateway.DoorID, issuers []gateway.IssuerID, zone string, at time.Time) (string, error) {
 	text, err := id.Signing.compact(TypGateway, map[string]any{
 		"iss":   id.ID,
 		"keys":  jose.JSONWebKeySet{Keys: []jose.JSONWebKey{id.Signing.jwk("sig"), id.Opening.jwk("enc")}},
-		"doors": append([]gateway.DoorID{}, doors...), "issuers": append([]gateway.IssuerID{}, issuers...), "iat": at.Unix(),
+		"doors": append([]gateway.DoorID{}, doors...), "issuers": append([]gateway.IssuerID{}, issuers...), "iat": at.Unix(), "zone": zone,
 	})
 	if err == nil && len(text) > MaxJWS {
 		err = fmt.Errorf("the descriptor has %d bytes, more than %d: name fewer doors or issuers", len(text), MaxJWS)
@@ -187,6 +189,7 @@ func ParseDescriptor(text string) (*Descriptor, error) {
 	}
 	c.text("iss", true, func(s string) bool { return s == string(id) }, "the id of its own signing key, "+string(id))
 	d := &Descriptor{Gateway: id, Seal: seal, At: c.instant("iat")}
+	d.Zone = c.text("zone", false, func(string) bool { return true }, "the name of a time zone")
 	for _, s := range c.texts("doors", 0, 256, func(s string) bool { return gateway.DoorID(s).Valid() }, "door ids") {
 		d.Doors = append(d.Doors, gateway.DoorID(s))
 	}

@@ -611,11 +611,11 @@ func TestDescriptorArrivesWhole(t *testing.T) {
 	}
 	at := time.Unix(1790000000, 0).UTC()
 	for _, want := range []*Descriptor{
-		{id.ID, id.Opening.PublicKey, []gateway.DoorID{"front", "cellar"}, []gateway.IssuerID{"colis-x.example"}, at},
-		{id.ID, id.Opening.PublicKey, []gateway.DoorID{"front"}, nil, at},
-		{id.ID, id.Opening.PublicKey, nil, nil, at},
+		{id.ID, id.Opening.PublicKey, []gateway.DoorID{"front", "cellar"}, []gateway.IssuerID{"colis-x.example"}, "Europe/Paris", at},
+		{id.ID, id.Opening.PublicKey, []gateway.DoorID{"front"}, nil, "Europe/Paris", at},
+		{id.ID, id.Opening.PublicKey, nil, nil, "", at},
 	} {
-		text, err := id.SignDescriptor(want.Doors, want.Issuers, at)
+		text, err := id.SignDescriptor(want.Doors, want.Issuers, want.Zone, at)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -631,7 +631,7 @@ func TestDescriptorArrivesWhole(t *testing.T) {
 			t.Error(d)
 		}
 	}
-	if text, err := id.SignDescriptor(make([]gateway.DoorID, 4096), nil, at); err == nil {
+	if text, err := id.SignDescriptor(make([]gateway.DoorID, 4096), nil, "", at); err == nil {
 		t.Errorf("a descriptor of %d bytes, which nobody reads", len(text))
 	}
 }

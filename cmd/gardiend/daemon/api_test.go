@@ -174,6 +174,14 @@ func TestW8_Strangers(t *testing.T) {
 	if got := call(t, srv.Client(), "POST", srv.URL+"/v1/doors/front/attempts", "{}"); got.status != 401 {
 		t.Errorf("a stranger's {}: %+v", got)
 	}
+	if got := call(t, srv.Client(), "POST", srv.URL+"/v1/doors/nosuch/attempts", `{"grant":"x"}`); got.status != 404 || strings.Contains(got.body, "front") {
+		t.Errorf("a stranger learns the doors: %+v", got)
+	}
+	for _, body := range []string{`{"grant":""}`, `{"grant":null}`, `{"proof":"x"}`} {
+		if got := call(t, h.local(), "POST", "http://g/v1/doors/front/attempts", body); got.status != 403 {
+			t.Errorf("%s is no resident's wish: %+v", body, got)
+		}
+	}
 	if got := call(t, srv.Client(), "GET", srv.URL+"/v1/doors", "", "Authorization", "Bearer nosuch.token"); got.status != 401 {
 		t.Errorf("a made-up token: %+v", got)
 	}
@@ -219,7 +227,7 @@ func TestA7_Proofs(t *testing.T) {
 	_, bound := h.grant(t, 1, "front", holder.KeyID())
 	_, bearer := h.grant(t, 2, "front", "")
 	present := func(grant, proof string) answer {
-		b, err := json.Marshal(api.AttemptRequest{Grant: grant, Proof: proof})
+		b, err := json.Marshal(api.AttemptRequest{Grant: &grant, Proof: &proof})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -374,7 +382,9 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/grants", `{"doors":["front"],"schedule":{"windows":[]}}`, "application/json", 400, "windows"},
 		{"POST", "/v1/grants", `{} {}`, "application/json", 400, "goes on"},
 		{"POST", "/v1/grants", `{"sub":"` + strings.Repeat("x", 17<<10) + `"}`, "application/json", 413, "16384"},
-		{"POST", "/v1/mailbag", `{"items":[1]}`, "application/json", 400, "items[0]"},
+		{"POST", "/v1/mailbag", `{"items":1}`, "application/json", 400, "the body is not"},
+		{"POST", "/v1/grants", `{"doors":["front"],"uses":0,"not_after":"2099-01-01T00:00:00Z"}`, "application/json", 400, "from 1 on"},
+		{"POST", "/v1/doors/front/attempts", `null`, "application/json", 400, "not a JSON object"},
 		{"GET", "/v1/events?limit=0", "", "", 400, "1 to 1000"},
 		{"GET", "/v1/events?after=x", "", "", 400, "seq"},
 		{"GET", "/v1/grants/home%2Fnosuch", "", "", 404, "home/nosuch"},
@@ -388,9 +398,9 @@ func TestBadRequests(t *testing.T) {
 			t.Errorf("%s %s: %d %s; want %d with %q", tt.method, tt.path, got.status, got.body, tt.status, tt.say)
 		}
 	}
-	mixed := call(t, h.local(), "POST", "http://g/v1/mailbag", `{"items":["x.y.z",{"id":"i","kind":"weather","ver":1,"exp":2,"body":"b","new":3}]}`)
+	mixed := call(t, h.local(), "POST", "http://g/v1/mailbag", `{"items":["x.y.z",1,{"id":"i","kind":"weather","ver":1,"exp":2,"body":"b","new":3}]}`)
 	var res api.MailbagResults
-	if err := json.Unmarshal([]byte(mixed.body), &res); err != nil || len(res.Results) != 2 || res.Results[0].Result != "rejected" || res.Results[1].Result != "rejected" {
+	if err := json.Unmarshal([]byte(mixed.body), &res); err != nil || len(res.Results) != 3 || res.Results[0].Result != "rejected" || res.Results[1].Result != "rejected" || res.Results[2].Result != "rejected" {
 		t.Errorf("mailbag: %+v", mixed)
 	}
 }

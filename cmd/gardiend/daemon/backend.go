@@ -169,7 +169,10 @@ func (g *Gateway) noGrant(ctx context.Context, id gateway.GrantID) error {
 
 // MakeGrant implements api.Backend.
 func (g *Gateway) MakeGrant(ctx context.Context, req api.GrantRequest) (api.GrantMade, error) {
-	h := access.HomeGrant{Doors: req.Doors, Uses: req.Uses, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN}
+	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN}
+	if req.Uses != nil {
+		h.Uses = *req.Uses
+	}
 	for _, t := range []struct {
 		from *time.Time
 		to   *time.Time
@@ -219,9 +222,9 @@ func (g *Gateway) Explain(ctx context.Context, id gateway.GrantID, door gateway.
 	if err != nil {
 		return api.Explanation{}, err
 	}
-	out := api.Explanation{Verdict: "granted", Reason: x.Verdict, Door: x.Door, At: g.stamp(at), Checks: []api.Check{}}
+	out := api.Explanation{Verdict: "granted", Door: x.Door, At: g.stamp(at), Checks: []api.Check{}}
 	if x.Verdict != "" {
-		out.Verdict = "denied"
+		out.Verdict, out.Reason = "denied", &x.Verdict
 	}
 	for _, c := range x.Checks {
 		out.Checks = append(out.Checks, api.Check{Check: c.Name, OK: c.OK, Reason: c.Reason, Detail: c.Detail})
@@ -355,7 +358,7 @@ func (g *Gateway) Descriptor(context.Context) (api.Descriptor, error) {
 	for _, i := range g.reloads.Load().Issuers {
 		issuers = append(issuers, gateway.IssuerID(i.ID))
 	}
-	text, err := g.identity.SignDescriptor(r.Doors, issuers, g.clock.Read().Wall)
+	text, err := g.identity.SignDescriptor(r.Doors, issuers, g.cfg.Gateway.TimeZone, g.clock.Read().Wall)
 	return api.Descriptor{Descriptor: text}, err
 }
 

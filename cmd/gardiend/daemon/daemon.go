@@ -192,7 +192,7 @@ func (g *Gateway) openClock(ctx context.Context) error {
 	}
 	g.clock = wallclock.New(ctx, wallclock.Opts{OS: g.opts.OS, Source: source, RTC: wallclock.HasRTC(),
 		Saved: wallclock.Saved{Floor: saved.Floor, LastSync: saved.LastSync, Boot: saved.Boot, BootWall: saved.BootWall},
-		Build: buildTime(), Keeper: keeper{g.store},
+		Build: firstFloor(source), Keeper: keeper{g.store},
 		Notify: func(ctx context.Context, t gateway.EventType) { g.note(gateway.Event{Type: t}) }})
 	g.started = g.clock.Read().Wall
 	if err := g.store.SetClock(g.clock); err != nil {
@@ -215,6 +215,15 @@ func sourceOf(name string) wallclock.Source {
 		return chrony
 	}
 	return wallclock.Sources{timesyncd, chrony}
+}
+
+// firstFloor is the time of the build (T3); an operating system's clock that the
+// configuration trusts may be earlier than that.
+func firstFloor(source wallclock.Source) time.Time {
+	if source == nil {
+		return gateway.MinTime
+	}
+	return buildTime()
 }
 
 // firstBuild is the floor of builds that carry no time of their own.

@@ -14,8 +14,8 @@ func homeGrant(door gateway.DoorID) access.HomeGrant {
 	return access.HomeGrant{Doors: []gateway.DoorID{door}, NotAfter: time.Now().Add(time.Hour), Uses: 1, PIN: true}
 }
 
-// TestD6_FloodOfRefusals: of a flood of nonsense the first sixty an hour stand one by one,
-// the rest as counts, and not one is lost.
+// TestD6_FloodOfRefusals: of a flood of nonsense the first forty an hour stand durably one
+// by one, the rest shares commits or a count, and not one is lost.
 func TestD6_FloodOfRefusals(t *testing.T) {
 	h := build(t)
 	h.start(t)
@@ -23,13 +23,12 @@ func TestD6_FloodOfRefusals(t *testing.T) {
 	for range flood {
 		h.access.Present(context.Background(), "front", "scanner", gateway.GrantCredential{Text: gateway.NewSecret("nonsense")})
 	}
-	single, counted := h.denials(t)
-	if single != 60 || counted != 0 {
-		t.Errorf("%d single refusals and %d counted ones at once, want 60 and none", single, counted)
+	if single, _ := h.denials(t); single < 40 {
+		t.Errorf("%d single refusals at once, want at least 40", single)
 	}
-	h.stop() // what is still counted is written
+	h.stop() // what still waits is written
 	h.start(t)
-	if single, counted = h.denials(t); single+counted != flood {
+	if single, counted := h.denials(t); single+counted != flood || single < 60 {
 		t.Errorf("%d single and %d counted refusals, want %d in all", single, counted, flood)
 	}
 }
