@@ -96,6 +96,10 @@ func Open(o Opts) (*Store, error) {
 		s.setAside = "(the file was missing)"
 		o.Log.Error("the database is missing; a new one starts, with third parties paused until a resident resumes them", "file", s.path)
 	}
+	if err == nil && o.Known && s.setAside == "" && s.owner(context.Background()) == "" {
+		// A start that set a database aside was cut off before it could say so in the new one.
+		s.setAside = "(the database is new, and this gateway is not)"
+	}
 	if err != nil {
 		s.Close()
 		return nil, fmt.Errorf("store: %w", err)

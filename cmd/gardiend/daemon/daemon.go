@@ -85,7 +85,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.hardware.Close()) }()
-	if err := g.open(ctx); err != nil || ctx.Err() != nil {
+	if err := g.open(ctx); errors.Is(err, context.Canceled) {
+		return nil // told to stop while it waited for the disk
+	} else if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.store.Close()) }()
@@ -114,55 +116,53 @@ func lockState(dir string) (release func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// open brings up what a decision needs: memory, identity, time, rules, doors.
+// open brings up what a decision needs. It waits for a disk that is full, read-only or
+// failing: a crash loop would not mend it, and nothing opens meanwhile (D5).
 func (g *Gateway) open(ctx context.Context) error {
-	if err := g.openStore(ctx); err != nil || g.store == nil {
-		return err
-	}
-	var err error
-	if g.identity, err = tokens.LoadIdentity(filepath.Join(g.cfg.Gateway.StateDir, keysDir)); err == nil {
-		err = g.store.Belong(g.identity.ID)
-	}
-	if err == nil {
-		err = g.openClock(ctx)
-	}
-	if err == nil {
-		g.trust.set(g.cfg, g.identity)
-		err = g.wireDoors()
-	}
-	if err == nil {
-		g.wireAccess()
-		err = g.begin()
-	}
-	if err != nil {
-		g.store.Close()
-	}
-	return err
-}
-
-// openStore waits for a disk that is full, read-only or failing: a crash loop would not
-// mend it, and nothing opens meanwhile (D5).
-func (g *Gateway) openStore(ctx context.Context) error {
-	dir := g.cfg.Gateway.StateDir
-	_, keysErr := os.Stat(filepath.Join(dir, keysDir))
+	_, err := os.Stat(filepath.Join(g.cfg.Gateway.StateDir, keysDir))
+	known := err == nil // not the first start, however often this one is tried
 	for {
-		// The clock needs the floor that the store has kept: until then it has none.
-		s, err := store.Open(store.Opts{Dir: dir, Zone: g.cfg.Zone(), Log: g.log, Known: keysErr == nil})
-		if err == nil {
-			g.store = s
-			return nil
-		}
-		if !diskTrouble(err) {
+		err := g.openOnce(ctx, known)
+		if err == nil || !diskTrouble(err) {
 			return err
 		}
 		g.log.Error("the disk does not take the database; nothing opens until it does; trying again in 5 s", "err", err)
 		systemd.Status("waiting for the disk: "+err.Error(), 30*time.Second)
 		select {
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		case <-time.After(5 * time.Second):
 		}
 	}
+}
+
+// openOnce opens memory, identity, time, rules and doors. The clock comes before the
+// database's owner: what was set aside is marked so before it counts as ours.
+func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
+	g.house = nil
+	if g.store, err = store.Open(store.Opts{Dir: g.cfg.Gateway.StateDir, Zone: g.cfg.Zone(), Log: g.log, Known: known}); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			g.store.Close()
+		}
+	}()
+	if g.identity, err = tokens.LoadIdentity(filepath.Join(g.cfg.Gateway.StateDir, keysDir)); err != nil {
+		return err
+	}
+	if err := g.openClock(ctx); err != nil {
+		return err
+	}
+	if err := g.store.Belong(g.identity.ID); err != nil {
+		return err
+	}
+	g.trust.set(g.cfg, g.identity)
+	if err := g.wireDoors(); err != nil {
+		return err
+	}
+	g.wireAccess()
+	return g.begin()
 }
 
 func diskTrouble(err error) bool {
