@@ -103,7 +103,7 @@ func (s *story) begin(ctx context.Context) error {
 }
 
 func (s *story) courier(ctx context.Context) error {
-	s.say("A resident makes a one-time PIN for today (gardien grant add --door front --pin).")
+	s.say("A resident makes a one-time PIN for today (gardien grant add --door front --uses 1 --pin).")
 	end, once := time.Now().Add(time.Hour), 1
 	var made api.GrantMade
 	err := s.client.Do(ctx, "POST", "/v1/grants", api.GrantRequest{Doors: []gateway.DoorID{"front"}, NotAfter: &end, Uses: &once, PIN: true}, &made)
@@ -241,7 +241,7 @@ func (s *story) stay(ctx context.Context) {
 The gateway goes on running; Ctrl-C ends it. In another terminal, from this folder:
   export GARDIEN_SOCKET=%[1]s/api.sock
   go run ./cmd/gardien status
-  go run ./cmd/gardien grant add --door front --pin
+  go run ./cmd/gardien grant add --door front --uses 1 --pin
   go run ./cmd/gardien sim keys keypad 'PIN#'
   go run ./cmd/gardien sim contact front open
   go run ./cmd/gardien events --follow

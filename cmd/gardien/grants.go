@@ -34,11 +34,11 @@ func (t *tool) grantAddCmd() *cobra.Command {
 	var f addFlags
 	cmd := &cobra.Command{Use: "add --door DOOR", Short: "Make a grant at home",
 		Long: `add makes a grant. Without --days it is for one stretch of time: from now, or --from,
-to --to, by default the end of the day; and for one entry, unless --uses says
-otherwise (--uses 0: as often as wanted). With --days and --hours it recurs every
-week, as often as wanted, until --to or for good. Hours whose end is not after
-their start run past midnight and belong to the day that they start on.`,
-		Example: `  gardien grant add --door front --pin
+to --to, by default the end of the day. With --days and --hours it recurs every week,
+until --to or for good. It opens as often as wanted, unless --uses gives a number;
+--uses 1 is what a courier needs. Hours whose end is not after their start run past
+midnight and belong to the day that they start on.`,
+		Example: `  gardien grant add --door front --uses 1 --pin
   gardien grant add --door front --to 2026-12-01T18:00 --uses 3 --pin --ref parcel-4711
   gardien grant add --door front --days fri --hours 22:00-06:00 --pin`,
 		Args: cobra.NoArgs,
@@ -59,7 +59,7 @@ their start run past midnight and belong to the day that they start on.`,
 	fl.StringVar(&f.to, "to", "", "last instant, not included")
 	fl.StringVar(&f.days, "days", "", "days of the week, as in mon,thu")
 	fl.StringVar(&f.hours, "hours", "", "hours of those days, as in 09:00-12:30; several with commas")
-	fl.IntVar(&f.uses, "uses", 1, "entries; 0: as often as wanted")
+	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; it is shown this once and never again")
 	fl.StringVar(&f.ref, "ref", "", "a reference of yours, as in parcel-4711; no names")
 	return cmd
@@ -75,10 +75,10 @@ func (t *tool) printPIN(made api.GrantMade) {
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
 	req := &api.GrantRequest{PIN: f.pin, Sub: f.ref}
-	if f.uses < 0 {
-		return nil, usage("--uses: want a number from 1 on, or 0 for as often as wanted")
-	}
-	if recurs := f.days != "" || f.hours != ""; f.uses > 0 && (!recurs || cmd.Flags().Changed("uses")) {
+	if cmd.Flags().Changed("uses") {
+		if f.uses < 1 {
+			return nil, usage("--uses: want a number from 1 on; leave it out for as often as wanted")
+		}
 		req.Uses = &f.uses
 	}
 	if len(f.doors) == 0 {

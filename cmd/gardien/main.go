@@ -73,7 +73,7 @@ func (t *tool) root() *cobra.Command {
 		Short: "Let people in, see who came, and look after the gateway",
 		Long: `gardien is the tool of residents and installers. It speaks to the daemon gardiend
 over its Unix socket; root and members of group gardien may use it.`,
-		Example: `  gardien grant add --door front --pin                 one entry today, with a PIN
+		Example: `  gardien grant add --door front --uses 1 --pin        one entry today, with a PIN
   gardien grant add --door front --days mon,thu --hours 09:00-12:30 --pin
   gardien unlock front
   gardien events --follow
