@@ -333,7 +333,12 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 	if durable && s.head != before || durable && !s.synced {
 		tx.saveHead()
 	}
-	if err := errors.Join(tx.err, s.exec("COMMIT")); err != nil {
+	tx.flush()
+	if tx.err != nil {
+		s.abort(before)
+		return s.failed(tx.err)
+	}
+	if err := s.exec("COMMIT"); err != nil {
 		s.abort(before)
 		return s.failed(err)
 	}

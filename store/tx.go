@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"gardien/gateway"
@@ -14,8 +16,15 @@ import (
 // Tx is one transaction of the writer. The first error of the database sticks:
 // later calls do nothing and give zero values, and nothing is committed.
 type Tx struct {
-	s   *Store
-	err error
+	s       *Store
+	err     error
+	pending []setting // of the state table, written together at the end
+}
+
+// setting is one row of the state table.
+type setting struct {
+	key   string
+	value []byte
 }
 
 // Err is the first error of the database in this transaction.
@@ -49,7 +58,9 @@ func (tx *Tx) row(q string, args []any, dest ...any) (found bool) {
 // get reads a JSON value of the state table.
 func (tx *Tx) get(key string, v any) (found bool) {
 	var b []byte
-	if !tx.row("SELECT value FROM state WHERE key = ?", []any{key}, &b) {
+	if i := tx.waiting(key); i >= 0 {
+		b = tx.pending[i].value
+	} else if !tx.row("SELECT value FROM state WHERE key = ?", []any{key}, &b) {
 		return false
 	}
 	if err := json.Unmarshal(b, v); err != nil {
@@ -64,10 +75,36 @@ func (tx *Tx) put(key string, v any) {
 		tx.err = errors.Join(tx.err, err)
 		return
 	}
-	tx.exec("INSERT INTO state (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value", key, b)
+	if i := tx.waiting(key); i >= 0 {
+		tx.pending[i].value = b
+		return
+	}
+	tx.pending = append(tx.pending, setting{key, b})
 }
 
-func (tx *Tx) drop(key string) { tx.exec("DELETE FROM state WHERE key = ?", key) }
+// waiting finds a row that is not written yet; -1 where there is none.
+func (tx *Tx) waiting(key string) int {
+	return slices.IndexFunc(tx.pending, func(s setting) bool { return s.key == key })
+}
+
+func (tx *Tx) drop(key string) {
+	tx.pending = slices.DeleteFunc(tx.pending, func(s setting) bool { return s.key == key })
+	tx.exec("DELETE FROM state WHERE key = ?", key)
+}
+
+// flush writes the rows that wait, in one statement.
+func (tx *Tx) flush() {
+	if len(tx.pending) == 0 {
+		return
+	}
+	var args []any
+	for _, s := range tx.pending {
+		args = append(args, s.key, s.value)
+	}
+	tx.exec("INSERT INTO state (key, value) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(tx.pending)-1)+
+		" ON CONFLICT (key) DO UPDATE SET value = excluded.value", args...)
+	tx.pending = nil
+}
 
 const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, schedule, sub, holder, digest"
 
