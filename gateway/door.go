@@ -6,13 +6,9 @@ import (
 	"time"
 )
 
-// The limits of a release (F1). A driver enforces ReleaseLimit by itself.
-const (
-	MinRelease     = 3 * time.Second
-	DefaultRelease = 4 * time.Second
-	MaxRelease     = 10 * time.Second
-	ReleaseLimit   = 15 * time.Second
-)
+// ReleaseLimit is how long a driver keeps a strike released by itself, whatever becomes of
+// the daemon (F1).
+const ReleaseLimit = 15 * time.Second
 
 // Strike lets the latch go while it is released. Methods are safe for concurrent
 // use; Close of a concrete driver leaves it secured.

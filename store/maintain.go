@@ -306,7 +306,6 @@ func (s *Store) Salvage() (n int) {
 // About tells what status shows of the store.
 func (s *Store) About(ctx context.Context) (i Info, err error) {
 	i.SetAside = s.setAside
-	err = errors.Join(s.state(ctx, "log", &i.Log), s.state(ctx, "epoch", &i.Epoch), s.state(ctx, "paused", &i.Paused),
-		s.read.QueryRowContext(ctx, "SELECT count(*) FROM residents").Scan(&i.Residents))
+	err = errors.Join(s.state(ctx, "log", &i.Log), s.state(ctx, "epoch", &i.Epoch), s.state(ctx, "paused", &i.Paused))
 	return i, err
 }

@@ -88,11 +88,10 @@ func (s *Store) grants(ctx context.Context, void time.Time, where string, args .
 
 // Info is what status tells of the store.
 type Info struct {
-	Log       string `json:"log"`
-	Epoch     int    `json:"epoch"`
-	SetAside  string `json:"set_aside,omitempty"`
-	Paused    bool   `json:"-"`
-	Residents int    `json:"-"`
+	Log      string `json:"log"`
+	Epoch    int    `json:"epoch"`
+	SetAside string `json:"set_aside,omitempty"`
+	Paused   bool   `json:"-"`
 }
 
 // Residents lists the paired residents.

@@ -53,7 +53,6 @@ type Store struct {
 	synced bool // no Follow since the last Update
 	lax    bool // synchronous is NORMAL, for a Follow
 	doubt  bool // an fsync may have failed: see rewrite
-	dirty  bool // written since the last checkpoint
 
 	watchers watchers
 	ready    chan struct{}
@@ -342,7 +341,7 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		s.abort(before)
 		return s.failed(err)
 	}
-	s.sick, s.dirty, s.synced = false, true, durable
+	s.sick, s.synced = false, durable
 	if s.head.seq != before.seq {
 		s.watchers.wake()
 	}

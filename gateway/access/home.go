@@ -21,9 +21,6 @@ type HomeGrant struct {
 	Duress    gateway.ResidentID // the PIN is this resident's duress PIN
 }
 
-// ErrClock says that the gateway does not know the time well enough.
-var ErrClock = errors.New("the clock is undecided: set it, or confirm it with \"gardien clock confirm\"")
-
 // Home makes a grant at home: the same object as a carrier's, signed, sealed, and
 // taken in by the same way (A1). The PIN is long enough for the live ones (P1) and
 // given this once. Bad requests are *gateway.Refusal.
