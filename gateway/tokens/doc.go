@@ -1,5 +1,6 @@
 // Package tokens reads and writes the signed texts that Gardien trusts: grants,
-// proofs of possession and gateway descriptors (JWS compact, RFC 7515, 7519,
+// proofs of possession, gateway descriptors, and what crosses the cloud besides:
+// manifests, commands, key sets, events and assertions (JWS compact, RFC 7515, 7519,
 // 8725), and the sealed envelope around them (JWE, ECDH-ES on P-256, A256GCM).
 //
 // Verification is strict, and stricter than JOSE libraries are by themselves
@@ -31,9 +32,14 @@ const (
 
 // The typ of each document.
 const (
-	TypGrant   = "gardien-grant+jwt"
-	TypProof   = "gardien-proof+jwt"
-	TypGateway = "gardien-gateway+jwt"
+	TypGrant    = "gardien-grant+jwt"
+	TypProof    = "gardien-proof+jwt"
+	TypGateway  = "gardien-gateway+jwt"
+	TypAuth     = "gardien-auth+jwt"
+	TypCommand  = "gardien-command+jwt"
+	TypManifest = "gardien-manifest+jwt"
+	TypKeys     = "gardien-keys+jwt"
+	TypEvent    = "gardien-event+jwt"
 )
 
 func refuse(reason gateway.Reason, format string, args ...any) *gateway.Refusal {

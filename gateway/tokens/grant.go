@@ -27,31 +27,8 @@ type Verifier struct {
 // policy, is not its question. With a refusal after the signature was found
 // good the grant's ID is returned too, for the record.
 func (v *Verifier) Grant(text string) (gateway.Grant, *gateway.Refusal) {
-	sealed := isSealed(text)
-	if sealed {
-		inner, r := v.Opening.open(text, TypGrant)
-		if r != nil {
-			return gateway.Grant{}, r
-		}
-		text = inner
-	}
-	j, r := parseJWS(text)
+	payload, sealed, r := v.document(text, TypGrant, grantNames)
 	if r != nil {
-		return gateway.Grant{}, r
-	}
-	payload, err := parseObject(j.payload, grantNames...)
-	if err != nil {
-		return gateway.Grant{}, refuse(gateway.UnknownCredential, "claims: %v", err)
-	}
-	iss, r := unverifiedIssuer(payload)
-	if r != nil {
-		return gateway.Grant{}, r
-	}
-	set, ok := v.Trust(iss)
-	if !ok {
-		return gateway.Grant{}, refuse(gateway.UnknownIssuer, "the issuer is not configured at this gateway")
-	}
-	if r := j.verify(TypGrant, set); r != nil {
 		return gateway.Grant{}, r
 	}
 	g, aud, err := readGrant(payload, sealed)
@@ -65,6 +42,33 @@ func (v *Verifier) Grant(text string) (gateway.Grant, *gateway.Refusal) {
 		return gateway.Grant{ID: g.ID}, refuse(gateway.WrongGateway, "aud is not %s", v.Gateway)
 	}
 	return g, nil
+}
+
+// document opens a text if it is sealed, and verifies that an issuer of this gateway
+// signed it as a document of that type. The claims are still to be read.
+func (v *Verifier) document(text, typ string, names []string) (payload object, sealed bool, r *gateway.Refusal) {
+	if sealed = isSealed(text); sealed {
+		if text, r = v.Opening.open(text, typ); r != nil {
+			return nil, sealed, r
+		}
+	}
+	j, r := parseJWS(text)
+	if r != nil {
+		return nil, sealed, r
+	}
+	payload, err := parseObject(j.payload, names...)
+	if err != nil {
+		return nil, sealed, refuse(gateway.UnknownCredential, "claims: %v", err)
+	}
+	iss, r := unverifiedIssuer(payload)
+	if r != nil {
+		return nil, sealed, r
+	}
+	set, ok := v.Trust(iss)
+	if !ok {
+		return nil, sealed, refuse(gateway.UnknownIssuer, "the issuer is not configured at this gateway")
+	}
+	return payload, sealed, j.verify(typ, set)
 }
 
 var grantNames = []string{"iss", "aud", "jti", "iat", "nbf", "exp", "ver", "status", "doors", "uses", "schedule", "sub", "cnf", "pin"}

@@ -133,6 +133,7 @@ func WriteFile(name string, b []byte) error {
 type Descriptor struct {
 	Gateway gateway.GatewayID
 	Seal    PublicKey // seal grants to it
+	Keys    KeySet    // its one signing key
 	Doors   []gateway.DoorID
 	Issuers []gateway.IssuerID
 	Zone    string // IANA name of the zone of its schedules; "" where it names none
@@ -188,7 +189,7 @@ func ParseDescriptor(text string) (*Descriptor, error) {
 		return nil, fmt.Errorf("descriptor: %w", err)
 	}
 	c.text("iss", true, func(s string) bool { return s == string(id) }, "the id of its own signing key, "+string(id))
-	d := &Descriptor{Gateway: id, Seal: seal, At: c.instant("iat")}
+	d := &Descriptor{Gateway: id, Seal: seal, Keys: set, At: c.instant("iat")}
 	d.Zone = c.text("zone", false, func(string) bool { return true }, "the name of a time zone")
 	for _, s := range c.texts("doors", 0, 256, func(s string) bool { return gateway.DoorID(s).Valid() }, "door ids") {
 		d.Doors = append(d.Doors, gateway.DoorID(s))

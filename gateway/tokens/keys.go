@@ -200,6 +200,16 @@ func (s KeySet) KeyIDs() []string {
 	return ids
 }
 
+// Receiving gives the key that the issuer's events are sealed to; ok is false where it
+// has none.
+func (s KeySet) Receiving() (key PublicKey, ok bool) {
+	if s.receiving == nil {
+		return PublicKey{}, false
+	}
+	key, err := newPublicKey(s.receiving.Key)
+	return key, err == nil
+}
+
 // MaxKeys bounds a key set.
 const MaxKeys = 16
 
@@ -281,9 +291,13 @@ func strictPoint(jwk object) bool {
 	return true
 }
 
-// MarshalKeySet writes a JWKS of public keys.
-func MarshalKeySet(signing PublicKey, receiving *PublicKey) ([]byte, error) {
+// MarshalKeySet writes a JWKS of public keys: one that signs, one that receives if there
+// is one, and more that sign, as in a rotation.
+func MarshalKeySet(signing PublicKey, receiving *PublicKey, more ...PublicKey) ([]byte, error) {
 	set := jose.JSONWebKeySet{Keys: []jose.JSONWebKey{signing.jwk("sig")}}
+	for _, k := range more {
+		set.Keys = append(set.Keys, k.jwk("sig"))
+	}
 	if receiving != nil {
 		set.Keys = append(set.Keys, receiving.jwk("enc"))
 	}

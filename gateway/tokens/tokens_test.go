@@ -609,11 +609,11 @@ func TestDescriptorArrivesWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := time.Unix(1790000000, 0).UTC()
+	at, keys := time.Unix(1790000000, 0).UTC(), NewKeySet(id.Signing.PublicKey)
 	for _, want := range []*Descriptor{
-		{id.ID, id.Opening.PublicKey, []gateway.DoorID{"front", "cellar"}, []gateway.IssuerID{"colis-x.example"}, "Europe/Paris", at},
-		{id.ID, id.Opening.PublicKey, []gateway.DoorID{"front"}, nil, "Europe/Paris", at},
-		{id.ID, id.Opening.PublicKey, nil, nil, "", at},
+		{id.ID, id.Opening.PublicKey, keys, []gateway.DoorID{"front", "cellar"}, []gateway.IssuerID{"colis-x.example"}, "Europe/Paris", at},
+		{id.ID, id.Opening.PublicKey, keys, []gateway.DoorID{"front"}, nil, "Europe/Paris", at},
+		{id.ID, id.Opening.PublicKey, keys, nil, nil, "", at},
 	} {
 		text, err := id.SignDescriptor(want.Doors, want.Issuers, want.Zone, at)
 		if err != nil {

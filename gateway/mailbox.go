@@ -1,0 +1,218 @@
+package gateway
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ItemKind says what a mailbox item carries (contract §4). Kinds to come are valid:
+// whoever does not know one passes it by.
+type ItemKind string
+
+const (
+	ItemGrant    ItemKind = "grant"
+	ItemCommand  ItemKind = "command"
+	ItemManifest ItemKind = "manifest"
+	ItemKeys     ItemKind = "keys"
+)
+
+// Valid reports whether k is a name that a kind may have.
+func (k ItemKind) Valid() bool { return only(string(k), 32, lower, "-_") }
+
+// Item is one versioned document on its way down, sealed to its gateway. The mailbox
+// sees its id, size and times, and nothing else.
+type Item struct {
+	ID   string   `json:"id"` // ItemID of the document's issuer and jti
+	Kind ItemKind `json:"kind"`
+	Ver  int64    `json:"ver"`
+	Exp  int64    `json:"exp"` // NumericDate; of grants the next midnight UTC (Midnight)
+	Body string   `json:"body"`
+}
+
+// The limits of an item.
+const (
+	MaxItemBody = 8192    // bytes of a sealed document
+	MaxUpload   = 1 << 20 // bytes of one upload of events
+	MaxLetters  = 200     // events of one upload
+)
+
+// ItemID is base64url of the first 16 bytes of SHA-256(iss + "/" + jti).
+func ItemID(iss IssuerID, jti string) string {
+	sum := sha256.Sum256([]byte(string(iss) + "/" + jti))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// ValidItemID reports whether s could be one.
+func ValidItemID(s string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(b) == 16 && len(s) == 22
+}
+
+// Midnight rounds an end up to the next midnight UTC, so that the mailbox does not
+// learn the hour; a midnight stays.
+func Midnight(exp int64) int64 {
+	const day = 24 * 60 * 60
+	return (exp + day - 1) / day * day
+}
+
+// Digest is the XOR, over a set of items, of SHA-256(id NUL decimal ver NUL body).
+// It finds accidents; manifests find whoever withholds.
+type Digest [sha256.Size]byte
+
+// Sum is the digest of the item alone.
+func (i *Item) Sum() Digest {
+	return sha256.Sum256([]byte(i.ID + "\x00" + strconv.FormatInt(i.Ver, 10) + "\x00" + i.Body))
+}
+
+// Toggle puts a set into d, or takes it out.
+func (d *Digest) Toggle(other Digest) {
+	for i := range d {
+		d[i] ^= other[i]
+	}
+}
+
+// DigestOf is the digest of items; commands do not count.
+func DigestOf(items []Item) (d Digest) {
+	for _, i := range items {
+		if i.Kind != ItemCommand {
+			d.Toggle(i.Sum())
+		}
+	}
+	return d
+}
+
+// MarshalText writes base64url; the empty set is 43 times A.
+func (d Digest) MarshalText() ([]byte, error) {
+	return base64.RawURLEncoding.AppendEncode(nil, d[:]), nil
+}
+
+// UnmarshalText reads it.
+func (d *Digest) UnmarshalText(b []byte) error {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(string(b))
+	if err != nil || len(raw) != len(d) {
+		return errors.New("a digest is 43 characters of base64url")
+	}
+	copy(d[:], raw)
+	return nil
+}
+
+// Position is a place in a gateway's feed. Epoch changes when the mailbox's history
+// was rewritten; Seq rises with every change.
+type Position struct {
+	Epoch string `json:"epoch"`
+	Seq   int64  `json:"seq"`
+}
+
+// FeedHead is where a gateway's feed ends (contract §4).
+type FeedHead struct {
+	Epoch  string `json:"epoch"`
+	Head   int64  `json:"head"`
+	Floor  int64  `json:"floor"` // the oldest "after" that is served
+	Digest Digest `json:"digest"`
+	Time   string `json:"time,omitempty"` // RFC 3339; a hint, not proof
+}
+
+// FeedItem is an item with its place in the feed.
+type FeedItem struct {
+	Seq int64 `json:"seq"`
+	Item
+}
+
+// FeedPage answers a long poll.
+type FeedPage struct {
+	FeedHead
+	Items []FeedItem `json:"items"`
+}
+
+// FeedSnapshot is all that a mailbox holds for a gateway, commands aside.
+type FeedSnapshot struct {
+	Epoch  string `json:"epoch"`
+	Head   int64  `json:"head"`
+	Digest Digest `json:"digest"`
+	Items  []Item `json:"items"`
+}
+
+// Letter is one event on its way up, sealed to its issuer. Seq is dense per log.
+type Letter struct {
+	Seq  int64    `json:"seq"`
+	To   IssuerID `json:"to"`
+	Body string   `json:"body"`
+}
+
+// Upload is a batch of letters of one log.
+type Upload struct {
+	Log     string   `json:"log"`
+	Letters []Letter `json:"events"`
+}
+
+// Delivered is a letter as its issuer gets it; Seq is the place in the issuer's feed.
+type Delivered struct {
+	Seq     int64     `json:"seq"`
+	Gateway GatewayID `json:"gateway"`
+	Body    string    `json:"body"`
+}
+
+// Presence says whether a gateway's feed is connected, and since when.
+type Presence struct {
+	Gateway GatewayID `json:"gateway"`
+	Online  bool      `json:"online"`
+	At      string    `json:"at"` // RFC 3339
+}
+
+// Manifest is an issuer's word on how many active grants it has at a gateway, and
+// which: proof that nothing was withheld.
+type Manifest struct {
+	Issuer     IssuerID
+	Version    int64
+	IssuedAt   time.Time
+	NextUpdate time.Time
+	Count      int
+	Digest     Digest // see ManifestDigest
+}
+
+// ManifestLine is one grant in a manifest.
+type ManifestLine struct {
+	JTI string
+	Ver int64
+}
+
+// ManifestDigest is SHA-256 over the sorted lines jti SP ver LF.
+func ManifestDigest(lines []ManifestLine) Digest {
+	texts := make([]string, len(lines))
+	for i, l := range lines {
+		texts[i] = l.JTI + " " + strconv.FormatInt(l.Ver, 10) + "\n"
+	}
+	slices.Sort(texts)
+	return sha256.Sum256([]byte(strings.Join(texts, "")))
+}
+
+// Command asks a gateway to do something at once.
+type Command struct {
+	Issuer             IssuerID
+	JTI                string
+	IssuedAt, NotAfter time.Time // at most CommandLife apart
+	Door               DoorID
+}
+
+// CommandLife is how long a command may be good for (F10).
+const CommandLife = 30 * time.Second
+
+// KeyRing is an issuer's next key set.
+type KeyRing struct {
+	Issuer   IssuerID
+	Version  int64
+	IssuedAt time.Time
+	JWKS     json.RawMessage
+}
+
+// ManifestState is what a gateway remembers of an issuer's newest manifest.
+type ManifestState struct {
+	Manifest
+	Matched bool // the gateway has had exactly the grants that it names
+}
