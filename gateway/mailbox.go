@@ -216,3 +216,42 @@ type ManifestState struct {
 	Manifest
 	Matched bool // the gateway has had exactly the grants that it names
 }
+
+// What a mailbox refuses. These are answers, not failures.
+var (
+	ErrNoSuchGateway = errors.New("no such gateway, or it does not listen to this issuer")
+	ErrBadCode       = errors.New("the code is unknown, used, over, or for another id")
+	ErrOtherKey      = errors.New("the id is enrolled with another key")
+	ErrNotOwner      = errors.New("the item is another issuer's")
+	ErrMailboxFull   = errors.New("the issuer has as many items at this gateway as it may")
+)
+
+// VersionConflict says that an item is there in an equal or higher version.
+type VersionConflict struct{ Ver int64 }
+
+func (e *VersionConflict) Error() string {
+	return "the item has version " + strconv.FormatInt(e.Ver, 10)
+}
+
+// FeedGone says that a feed cannot be continued: take the snapshot.
+type FeedGone struct{ FeedHead }
+
+func (e *FeedGone) Error() string {
+	return "the feed cannot be continued from there: take the snapshot"
+}
+
+// UploadGap says which letter a mailbox wants next.
+type UploadGap struct{ Expect int64 }
+
+func (e *UploadGap) Error() string { return "the next letter is " + strconv.FormatInt(e.Expect, 10) }
+
+// Member is one gateway of an issuer's fleet.
+type Member struct {
+	Gateway    GatewayID `json:"id"`
+	Descriptor string    `json:"descriptor"`
+	Online     bool      `json:"online"`
+	At         string    `json:"at"`          // since when: RFC 3339; "" never
+	Head       int64     `json:"head"`        // of its feed
+	Position   int64     `json:"position"`    // the change that it is known to have
+	PositionAt string    `json:"position_at"` // when that was learnt; "" never
+}
