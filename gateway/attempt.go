@@ -1,7 +1,7 @@
 package gateway
 
 // Credential is what somebody presents: a [PINCredential], a [GrantCredential],
-// or a [ResidentCredential].
+// a [ResidentCredential], or a [CommandCredential].
 type Credential interface{ credential() }
 
 // PINCredential is digits typed at a reader.
@@ -18,9 +18,13 @@ type GrantCredential struct {
 // value is the local socket's user.
 type ResidentCredential struct{ Resident ResidentID }
 
+// CommandCredential is an issuer's command to unlock now, verified.
+type CommandCredential struct{ Command Command }
+
 func (PINCredential) credential()      {}
 func (GrantCredential) credential()    {}
 func (ResidentCredential) credential() {}
+func (CommandCredential) credential()  {}
 
 // Attempt is one credential at one door, through one reader, at one instant.
 type Attempt struct {

@@ -73,6 +73,12 @@ func (id ReaderID) Valid() bool {
 // and refused where issuers are configured.
 func (id IssuerID) Valid() bool { return only(string(id), 64, lower, ".-") }
 
+// Valid reports whether id has the form of one.
+func (id GatewayID) Valid() bool {
+	name, ok := strings.CutPrefix(string(id), "gw-")
+	return ok && len(name) == 10 && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz234567") == ""
+}
+
 // ValidJTI reports whether s is 1–64 of A–Z a–z 0–9 . _ -.
 func ValidJTI(s string) bool { return only(s, 64, lower, upper, "._-") }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,4 +255,41 @@ type Member struct {
 	Head       int64     `json:"head"`        // of its feed
 	Position   int64     `json:"position"`    // the change that it is known to have
 	PositionAt string    `json:"position_at"` // when that was learnt; "" never
+}
+
+// Registration is a gateway as its descriptor tells, verified.
+type Registration struct {
+	ID         GatewayID
+	KeyID      string // thumbprint of its signing key
+	Descriptor string
+	Issuers    []IssuerID
+}
+
+// Sighting is what a feed has seen of a gateway.
+type Sighting struct {
+	Gateway  GatewayID
+	Online   *bool // it came, or went; nil: no news
+	Position int64 // the change that it is known to have; 0: no news
+	At       time.Time
+}
+
+// MailboxSummary counts what a mailbox holds.
+type MailboxSummary struct {
+	Gateways int64 `json:"gateways"`
+	Online   int64 `json:"online"`
+	Issuers  int64 `json:"issuers"`
+	Items    int64 `json:"items"`
+	Letters  int64 `json:"events"`
+}
+
+// Origin writes a URL's origin as assertions name it: scheme and host in lower case, no
+// default port, no slash.
+func Origin(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	for scheme, port := range map[string]string{"https": ":443", "http": ":80"} {
+		if strings.EqualFold(u.Scheme, scheme) {
+			host = strings.TrimSuffix(host, port)
+		}
+	}
+	return strings.ToLower(u.Scheme) + "://" + host
 }

@@ -205,12 +205,13 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	if _, err := staged.conn.ExecContext(ctx, "ATTACH ? AS live", s.path); err != nil {
 		return fmt.Errorf("store: restore: %w", err)
 	}
+	staged.mailed = s.mailed
 	err := staged.Update(ctx, func(tx *Tx) error {
 		for _, q := range carryOver {
 			tx.exec(q)
 		}
 		tx.voidBefore(s.clock.Read())
-		tx.put("log", newLogID())
+		tx.newLog(ctx, s)
 		tx.Interrupt()
 		return tx.Append(gateway.Event{Type: gateway.DatabaseRestored})
 	})
@@ -235,8 +236,24 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	return nil
 }
 
+// newLog begins a new log in a restored record, after what has gone up: that is in the
+// live database, unless its numbers are those of another record.
+func (tx *Tx) newLog(ctx context.Context, live *Store) {
+	var mine, theirs string
+	var gone, liveGone sent
+	tx.get("log", &mine)
+	tx.get("sent", &gone)
+	tx.err = errors.Join(tx.err, stateOf(ctx, live.conn, "log", &theirs), stateOf(ctx, live.conn, "sent", &liveGone))
+	if mine == theirs {
+		gone.Up = max(gone.Up, liveGone.Up)
+	}
+	tx.s.head.up = max(tx.s.head.up, gone.Up)
+	tx.put("sent", sent{gone.Up, gone.Up})
+	tx.put("log", newLogID())
+}
+
 // carryOver is what a backup must not undo: the highest version of each grant, uses,
-// revocations and blocks, residents who were removed, pauses, lock-outs, the day's
+// revocations and blocks, keys that an issuer rotated to, commands that came, residents who were removed, pauses, lock-outs, the day's
 // entries, the floor.
 var carryOver = []string{
 	`DELETE FROM pins WHERE EXISTS (SELECT 1 FROM live.grants l JOIN main.grants m ON l.iss = m.iss AND l.jti = m.jti
@@ -250,7 +267,14 @@ var carryOver = []string{
 	`DELETE FROM pins WHERE duress IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
 	`DELETE FROM residents WHERE id IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
 	`INSERT INTO main.issuers SELECT * FROM live.issuers WHERE true ON CONFLICT (iss) DO UPDATE SET
-		paused = max(paused, excluded.paused), heard = max(heard, excluded.heard), manifest = max(manifest, excluded.manifest)`,
+		paused = max(paused, excluded.paused), heard = max(heard, excluded.heard), manifest = max(manifest, excluded.manifest),
+		key_ver = max(key_ver, excluded.key_ver), key_set = excluded.key_set, key_file = excluded.key_file`,
+	`UPDATE main.issuers SET man_ver = l.man_ver, man_iat = l.man_iat, man_next = l.man_next, man_count = l.man_count,
+		man_digest = l.man_digest, man_matched = l.man_matched FROM live.issuers l WHERE l.iss = issuers.iss AND l.man_ver > issuers.man_ver`,
+	`INSERT OR IGNORE INTO main.commands SELECT * FROM live.commands`,
+	`DELETE FROM mail`,
+	`DELETE FROM state WHERE key = 'feed'`,
+	`INSERT OR REPLACE INTO main.state SELECT * FROM live.state WHERE key = 'cloud'`,
 	`INSERT OR REPLACE INTO main.state SELECT * FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
 	`INSERT INTO main.state SELECT * FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
 }

@@ -23,6 +23,7 @@ import (
 type head struct {
 	seq  int64
 	hash [32]byte
+	up   int64 // the newest number of what goes up to issuers
 }
 
 // savedHead is the head as of the last durable commit: a record whose tail was
@@ -128,12 +129,18 @@ func (tx *Tx) append(r gateway.Reading, e gateway.Event) {
 		tx.err = errors.Join(tx.err, err)
 		return
 	}
-	tx.exec("INSERT INTO events (seq, at, body, hash, sub, sub_salt, resident, resident_salt) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		c.Seq, at.UnixMilli(), string(body), hash[:], orNull(e.Sub), subSalt, orNull(string(e.Resident)), resSalt)
+	next := head{c.Seq, hash, tx.s.head.up}
+	var up any
+	if tx.s.mailed(e.Issuer) {
+		next.up++
+		up = next.up
+	}
+	tx.exec("INSERT INTO events (seq, at, body, hash, sub, sub_salt, resident, resident_salt, up) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		c.Seq, at.UnixMilli(), string(body), hash[:], orNull(e.Sub), subSalt, orNull(string(e.Resident)), resSalt, up)
 	if tx.err != nil {
 		return
 	}
-	tx.s.head = head{c.Seq, hash}
+	tx.s.head = next
 	tx.trackEntry(e)
 }
 
@@ -208,6 +215,15 @@ func (tx *Tx) saveHead() {
 // Verify finds it still (L1).
 func (s *Store) loadHead() error {
 	var hash []byte
+	var up sql.NullInt64
+	var gone sent
+	if err := s.conn.QueryRowContext(context.Background(), "SELECT max(up) FROM events WHERE up IS NOT NULL").Scan(&up); err != nil {
+		return err
+	}
+	if err := stateOf(context.Background(), s.conn, "sent", &gone); err != nil {
+		return err
+	}
+	defer func() { s.head.up = max(up.Int64, gone.Up) }()
 	var saved savedHead
 	err := s.conn.QueryRowContext(context.Background(), "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").Scan(&s.head.seq, &hash)
 	if errors.Is(err, sql.ErrNoRows) {
@@ -221,7 +237,7 @@ func (s *Store) loadHead() error {
 	err = s.conn.QueryRowContext(context.Background(), "SELECT EXISTS (SELECT 1 FROM events WHERE seq = ? AND lower(hex(hash)) = ?)",
 		saved.Seq, saved.Hash).Scan(&there)
 	if !there {
-		s.head = head{max(saved.Seq, s.head.seq), unhex(saved.Hash)}
+		s.head = head{seq: max(saved.Seq, s.head.seq), hash: unhex(saved.Hash)}
 	}
 	return err
 }
@@ -434,9 +450,14 @@ func (s *Store) Retain(ctx context.Context, cutoff time.Time) (events int64, err
 			[]any{cutoff.UnixMilli(), s.head.seq}, &last, &hash) {
 			// What came before an event that is kept for its age may be younger by a
 			// clock that stepped; the chain has no holes, so it goes too.
+			var up sql.NullInt64
+			tx.row("SELECT max(up) FROM events WHERE seq <= ? AND up IS NOT NULL", []any{last}, &up)
+			tx.abandon(up.Int64)
 			events = tx.exec("DELETE FROM events WHERE seq <= ?", last)
 			tx.put("anchor", anchor{last + 1, hex.EncodeToString(hash)})
 		}
+		tx.exec("DELETE FROM refused WHERE exp < ?", cutoff.Unix())
+		tx.exec("DELETE FROM commands WHERE exp < ?", cutoff.Unix())
 		tx.exec("UPDATE grants SET sub = NULL, schedule = NULL, holder = NULL WHERE exp < ? AND (sub IS NOT NULL OR schedule IS NOT NULL OR holder IS NOT NULL)", cutoff.Unix())
 		return tx.err
 	})

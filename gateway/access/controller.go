@@ -29,6 +29,15 @@ type Tx interface {
 	Throttle(gateway.ReaderID) gateway.Throttle
 	PutThrottle(gateway.ReaderID, gateway.Throttle)
 	Floor(time.Time)
+	PutMail(i gateway.FeedItem, taken bool)
+	ResetMail(gateway.Position)
+	Advance(seq int64)
+	Refused(gateway.Grant) bool
+	ActiveLines(iss gateway.IssuerID, end, issued time.Time) []gateway.ManifestLine
+	Manifest(gateway.IssuerID) (gateway.ManifestState, bool)
+	PutManifest(gateway.ManifestState)
+	PutKeys(gateway.KeyRing) bool
+	Once(gateway.Command) bool
 	AppendAt(gateway.Reading, ...gateway.Event) error
 	Err() error
 }
@@ -46,6 +55,9 @@ type Ledger interface {
 	Paused(context.Context) (bool, error)
 	PINOf(context.Context, gateway.GrantID, gateway.DoorID) (gateway.PINRecord, bool, error)
 	LivePINs(context.Context, gateway.DoorID) (int, error)
+	Feed(context.Context) (gateway.Position, gateway.Digest, error)
+	TakenMail(context.Context) (map[string]gateway.Digest, error)
+	Unmatched(context.Context) ([]gateway.IssuerID, error)
 }
 
 // Doors is what the decision needs of the doors. Door names are valid.
@@ -64,6 +76,9 @@ type Tokens interface {
 	Grant(text string) (gateway.Grant, *gateway.Refusal)
 	Nonce(proof string) (string, *gateway.Refusal)
 	Proof(proof string, door gateway.DoorID, grantText, holder string) (time.Time, *gateway.Refusal)
+	Command(text string) (gateway.Command, *gateway.Refusal)
+	Manifest(text string) (gateway.Manifest, *gateway.Refusal)
+	Keys(text string) (gateway.KeyRing, *gateway.Refusal)
 	// Sign writes a home grant, sealed to this gateway.
 	Sign(gateway.Grant) (string, error)
 }
@@ -98,6 +113,9 @@ type Controller struct {
 	atDoor    keyed[gateway.DoorID] // one attempt at a door at a time
 	throttles throttles
 	denials   denials
+	rotated   func(gateway.IssuerID)
+	born      time.Duration // since boot: commands from before are not this process's (F10)
+	commands  chan struct{} // a place for each that is carried out
 }
 
 // Opts of a Controller.
@@ -109,12 +127,14 @@ type Opts struct {
 	MAC    func(purpose string, parts ...string) []byte // under the device key
 	Log    *slog.Logger
 	Rules  Rules
+	// Rotated is told after an issuer's key set was replaced by a document; nil: nobody is.
+	Rotated func(gateway.IssuerID)
 }
 
 // New makes a controller.
 func New(o Opts) *Controller {
 	c := &Controller{ledger: o.Ledger, doors: o.Doors, tokens: o.Tokens, clock: o.Clock, mac: o.MAC, log: o.Log,
-		ready: make(chan struct{})}
+		ready: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot, commands: make(chan struct{}, commandsAtOnce)}
 	c.denials.wake = make(chan struct{}, 1)
 	c.SetRules(o.Rules)
 	return c
@@ -145,6 +165,8 @@ func (c *Controller) Present(ctx context.Context, door gateway.DoorID, reader ga
 		reason, err = a.grant(ctx, cred)
 	case gateway.ResidentCredential:
 		reason, err = a.resident(ctx, cred.Resident)
+	case gateway.CommandCredential:
+		reason, err = a.command(ctx, cred.Command)
 	default:
 		reason = gateway.UnknownCredential
 	}
@@ -229,19 +251,22 @@ func (r *Rules) day(at gateway.Reading) string { return at.Wall.In(r.Zone).Forma
 // enter spends the grant and writes the intent; the caller's transaction makes both
 // durable before the strike moves (D1, A4).
 func (a *attempt) enter(tx Tx, g gateway.GrantRecord, events ...gateway.Event) gateway.Reason {
-	if !a.retry {
-		if !tx.Spend(g.ID) {
-			return gateway.UsesSpent
-		}
-		if g.ID.Issuer != gateway.HomeIssuer {
-			tx.CountEntry(g.ID.Issuer, a.c.rules.Load().day(a.At))
-		}
+	if !a.retry && !tx.Spend(g.ID) {
+		return gateway.UsesSpent
+	}
+	a.admit(tx, g, events...)
+	return ""
+}
+
+// admit writes the intent.
+func (a *attempt) admit(tx Tx, g gateway.GrantRecord, events ...gateway.Event) {
+	if !a.retry && g.ID.Issuer != gateway.HomeIssuer {
+		tx.CountEntry(g.ID.Issuer, a.c.rules.Load().day(a.At))
 	}
 	tx.Floor(a.c.clock.Floor(a.At))
 	granted := gateway.AccessGranted.Of(a.Attempt)
 	granted.Sub = g.Sub
 	tx.AppendAt(a.At, append([]gateway.Event{granted}, events...)...)
-	return ""
 }
 
 // continues asks the door whether this is a retry of an entry that nobody took.

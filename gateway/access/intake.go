@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/hmac"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"time"
 
 	"gardien/gateway"
 )
@@ -17,6 +17,7 @@ type taken struct {
 	outdated  gateway.Reason      // the stored version contradicts it
 	pinRefuse string              // its PIN is not acceptable here
 	refusal   *gateway.Refusal    // it was not stored
+	noted     bool                // but that it was seen was
 }
 
 // take puts a verified grant into the cache, if it is news. The highest version
@@ -37,6 +38,12 @@ func (c *Controller) take(tx Tx, g gateway.Grant, at gateway.Reading) taken {
 		return taken{record: stored, outdated: gateway.UnknownCredential,
 			refusal: &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "this version was issued with other claims: raise ver"}}
 	}
+	return c.takeNew(tx, g, stored, found, digest, at)
+}
+
+// takeNew keeps a version that is higher than what is stored, if it may be kept. One that
+// may not, though its issuer signed it, is remembered as seen: it was not withheld.
+func (c *Controller) takeNew(tx Tx, g gateway.Grant, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
 	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
 	if g.Status != gateway.GrantRevoked {
 		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.PIN.IsZero() {
@@ -47,6 +54,7 @@ func (c *Controller) take(tx Tx, g gateway.Grant, at gateway.Reading) taken {
 		}
 	}
 	if t.refusal != nil {
+		t.noted = tx.Refused(g)
 		return t
 	}
 	c.keep(tx, g, digest, found, at)
@@ -105,11 +113,7 @@ func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at 
 			tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.pinMAC(door, g.PIN))
 		}
 	}
-	if !g.IssuedAt.After(at.Latest.Add(iatLeeway)) {
-		tx.Heard(g.ID.Issuer, g.IssuedAt)
-	}
-	c.clock.Raise(g.IssuedAt)
-	tx.Floor(c.clock.Floor(at))
+	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
 	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub}
 	switch {
 	case g.Status == gateway.GrantRevoked:
@@ -118,6 +122,15 @@ func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at 
 		e.Type = gateway.GrantUpdated
 	}
 	tx.AppendAt(at, e)
+}
+
+// heard notes the iat of a verified document: the issuer lives, and it is not earlier.
+func (c *Controller) heard(tx Tx, iss gateway.IssuerID, iat time.Time, at gateway.Reading) {
+	if !iat.After(at.Latest.Add(iatLeeway)) {
+		tx.Heard(iss, iat)
+	}
+	c.clock.Raise(iat)
+	tx.Floor(c.clock.Floor(at))
 }
 
 // digest is a keyed hash of all claims: it tells an equal version with other claims
@@ -133,43 +146,6 @@ func (c *Controller) digest(g gateway.Grant) []byte {
 		panic(err) // every field of a parsed grant can be written
 	}
 	return c.mac("grant", string(b))
-}
-
-// Intake is what became of a document that was handed in.
-type Intake struct {
-	ID      gateway.GrantID
-	Result  string // accepted, known, rejected
-	Refusal *gateway.Refusal
-}
-
-// Take takes a grant, sealed or not, into the cache. An error means that the
-// database failed and nothing was kept.
-func (c *Controller) Take(ctx context.Context, text string) (Intake, error) {
-	at := c.clock.Read()
-	g, refusal := c.tokens.Grant(text)
-	if refusal != nil {
-		c.reject(ctx, g.ID, refusal, at)
-		return Intake{g.ID, "rejected", refusal}, nil
-	}
-	var t taken
-	err := c.ledger.Update(ctx, func(tx Tx) error {
-		t = c.take(tx, g, at)
-		if tx.Err() == nil && !t.isNew {
-			return errDenied
-		}
-		return tx.Err()
-	})
-	if err != nil && !errors.Is(err, errDenied) {
-		return Intake{}, err
-	}
-	if t.refusal != nil {
-		c.reject(ctx, g.ID, t.refusal, at)
-		return Intake{g.ID, "rejected", t.refusal}, nil
-	}
-	if t.isNew {
-		return Intake{g.ID, "accepted", nil}, nil
-	}
-	return Intake{g.ID, "known", nil}, nil
 }
 
 func (c *Controller) reject(ctx context.Context, id gateway.GrantID, r *gateway.Refusal, at gateway.Reading) {

@@ -25,6 +25,7 @@ type Facts struct {
 	PIN       *gateway.PINRecord // of the PIN that was typed, or that the grant has here
 	PINRefuse string             // a PIN that was refused when the grant came: why
 	Retry     bool               // within the retry grace of an entry that nobody took
+	Command   bool               // an issuer's command, of which Grant is made up
 }
 
 // Check is one question of the rule and its answer.
@@ -42,6 +43,9 @@ func Judge(f Facts) []Check {
 		f.status(), f.door(), f.period(), f.clock(), f.schedule(),
 	}
 	if f.Grant.ID.Issuer != gateway.HomeIssuer {
+		if f.Command {
+			checks = append(checks, f.policyRemote())
+		}
 		checks = append(checks, f.policyDoors(), f.policyHours(), f.policyUses(), f.policyValidity(), f.perDay())
 	}
 	checks = append(checks, f.pin())
@@ -149,6 +153,14 @@ func (f *Facts) policyHours() Check {
 	c.Detail = fmt.Sprintf("%d windows in %s", len(f.Policy.Hours), f.Zone)
 	if f.At.State != gateway.ClockUndecided {
 		c.Reason = hours(gateway.WindowsCover(f.Policy.Hours, f.At.Earliest, f.At.Latest, f.Zone))
+	}
+	return c
+}
+
+func (f *Facts) policyRemote() Check {
+	c := Check{Name: "policy remote_unlock", Detail: "allowed"}
+	if !f.Policy.RemoteUnlock {
+		c.Reason, c.Detail = gateway.BeyondPolicy, "not allowed"
 	}
 	return c
 }

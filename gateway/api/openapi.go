@@ -1,154 +1,23 @@
 package api
 
 import (
-	"encoding"
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"reflect"
-	"regexp"
-	"strings"
-	"time"
 
-	"gardien/gateway"
+	"gardien/gateway/openapi"
 )
 
-// openAPI writes the OpenAPI 3.1 text of the routes. Schemas come from the types that
-// the handlers read and write.
+// openAPI writes the OpenAPI 3.1 text of the routes.
 func openAPI(routes []route) []byte {
-	schemas := map[string]any{}
-	paths := map[string]map[string]any{}
+	var list []openapi.Route
 	for _, rt := range routes {
-		if paths[rt.path] == nil {
-			paths[rt.path] = map[string]any{}
+		o := openapi.Route{Method: rt.method, Path: rt.path, Summary: rt.summary, Open: rt.open, Query: rt.query,
+			Idempotent: rt.method == http.MethodPost && rt.stream == nil, Request: rt.request, Responses: rt.responses}
+		if rt.local {
+			o.Note = "On the Unix socket only."
 		}
-		paths[rt.path][strings.ToLower(rt.method)] = operation(rt, schemas)
+		list = append(list, o)
 	}
-	doc := map[string]any{
-		"openapi": "3.1.0",
-		"info": map[string]any{"title": "Gardien, local API", "version": Version,
-			"description": "On the Unix socket the kernel's peer credentials authenticate; elsewhere a paired device's bearer token. Problems are RFC 9457, of type urn:gardien:problem:NAME."},
-		"paths": paths,
-		"components": map[string]any{"schemas": schemas,
-			"securitySchemes": map[string]any{"resident": map[string]any{"type": "http", "scheme": "bearer"}}},
-	}
-	b, err := json.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		panic(err) // maps, strings and numbers
-	}
-	return append(b, '\n')
-}
-
-var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
-
-func operation(rt route, schemas map[string]any) map[string]any {
-	op := map[string]any{"summary": rt.summary}
-	var params []any
-	for _, m := range pathParameter.FindAllStringSubmatch(rt.path, -1) {
-		params = append(params, map[string]any{"name": m[1], "in": "path", "required": true, "schema": map[string]any{"type": "string"}})
-	}
-	for _, q := range rt.query {
-		params = append(params, map[string]any{"name": q, "in": "query", "schema": map[string]any{"type": "string"}})
-	}
-	if rt.method == http.MethodPost && rt.stream == nil {
-		params = append(params, map[string]any{"name": "Idempotency-Key", "in": "header", "schema": map[string]any{"type": "string", "maxLength": 64}})
-	}
-	if params != nil {
-		op["parameters"] = params
-	}
-	if rt.request != nil {
-		op["requestBody"] = map[string]any{"content": content("application/json", schemaOf(reflect.TypeOf(rt.request), schemas))}
-	}
-	responses := map[string]any{}
-	for code, v := range rt.responses {
-		r := map[string]any{"description": http.StatusText(code)}
-		if v != nil {
-			kind := "application/json"
-			if _, ok := v.(Problem); ok {
-				kind = "application/problem+json"
-			}
-			r["content"] = content(kind, schemaOf(reflect.TypeOf(v), schemas))
-		}
-		responses[fmt.Sprint(code)] = r
-	}
-	responses["default"] = map[string]any{"description": "Problem",
-		"content": content("application/problem+json", schemaOf(reflect.TypeFor[Problem](), schemas))}
-	op["responses"] = responses
-	if !rt.open {
-		op["security"] = []any{map[string]any{"resident": []any{}}}
-	}
-	if rt.local {
-		op["description"] = "On the Unix socket only."
-	}
-	return op
-}
-
-func content(kind string, schema any) map[string]any {
-	return map[string]any{kind: map[string]any{"schema": schema}}
-}
-
-// texts are types of one JSON string.
-var texts = map[reflect.Type]map[string]any{
-	reflect.TypeFor[gateway.Weekday](): {"type": "string", "enum": []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}},
-	reflect.TypeFor[gateway.Clock]():   {"type": "string", "pattern": "^[0-2][0-9]:[0-5][0-9]$"},
-	reflect.TypeFor[gateway.Date]():    {"type": "string", "format": "date"},
-	reflect.TypeFor[time.Time]():       {"type": "string", "format": "date-time"},
-}
-
-func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
-	if s, ok := texts[t]; ok {
-		return s
-	}
-	switch t.Kind() {
-	case reflect.Pointer:
-		inner := schemaOf(t.Elem(), schemas)
-		if kind, ok := inner["type"].(string); ok {
-			nullable := map[string]any{}
-			for k, v := range inner {
-				nullable[k] = v
-			}
-			nullable["type"] = []string{kind, "null"}
-			return nullable
-		}
-		return map[string]any{"oneOf": []any{inner, map[string]any{"type": "null"}}}
-	case reflect.Slice:
-		if t == reflect.TypeFor[json.RawMessage]() {
-			return map[string]any{}
-		}
-		return map[string]any{"type": "array", "items": schemaOf(t.Elem(), schemas)}
-	case reflect.Struct:
-		return objectSchema(t, schemas)
-	case reflect.String:
-		return map[string]any{"type": "string"}
-	case reflect.Bool:
-		return map[string]any{"type": "boolean"}
-	case reflect.Int, reflect.Int64:
-		return map[string]any{"type": "integer"}
-	}
-	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
-		return map[string]any{"type": "string"}
-	}
-	return map[string]any{"type": "object"}
-}
-
-// objectSchema names a struct's schema once and refers to it.
-func objectSchema(t reflect.Type, schemas map[string]any) map[string]any {
-	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
-	ref := map[string]any{"$ref": "#/components/schemas/" + name}
-	if _, done := schemas[name]; done {
-		return ref
-	}
-	schema := map[string]any{"type": "object"}
-	schemas[name] = schema
-	props := map[string]any{}
-	required := []string{}
-	for i := range t.NumField() {
-		member, opts, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		props[member] = schemaOf(t.Field(i).Type, schemas)
-		if opts == "" {
-			required = append(required, member)
-		}
-	}
-	schema["properties"], schema["required"] = props, required
-	return ref
+	return openapi.Text("Gardien, local API", Version,
+		"On the Unix socket the kernel's peer credentials authenticate; elsewhere a paired device's bearer token. Problems are RFC 9457, of type urn:gardien:problem:NAME.",
+		"resident", list)
 }

@@ -2,29 +2,18 @@ package api
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"strings"
+
+	"gardien/gateway"
 )
 
-// Problem is an RFC 9457 problem document, and an error.
-type Problem struct {
-	Type   string `json:"type"`
-	Title  string `json:"title"`
-	Status int    `json:"status"`
-	Detail string `json:"detail,omitempty"`
-}
-
-func (p *Problem) Error() string {
-	if p.Detail != "" {
-		return p.Detail
-	}
-	return strings.ToLower(p.Title)
-}
+// Problem is how the API says no.
+type Problem = gateway.Problem
 
 // Fail makes a problem of type urn:gardien:problem:NAME.
 func Fail(status int, name, detail string, args ...any) *Problem {
-	return &Problem{"urn:gardien:problem:" + name, http.StatusText(status), status, fmt.Sprintf(detail, args...)}
+	return gateway.Fail(status, name, detail, args...)
 }
 
 // NotFound says what exists in place of what was asked for.
@@ -36,7 +25,7 @@ func NotFound(kind, id string, exist []string) *Problem {
 	return Fail(http.StatusNotFound, "not-found", "no %s %q: %s", kind, id, have)
 }
 
-func (p *Problem) write(w http.ResponseWriter) {
+func writeProblem(w http.ResponseWriter, p *Problem) {
 	if p.Status == http.StatusTooManyRequests && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "30")
 	}

@@ -43,7 +43,7 @@ func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
 		s.mux.Handle(rt.method+" "+rt.path, s.wrap(rt))
 	}
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		Fail(http.StatusNotFound, "not-found", "there is no %s here; the routes are in /v1/openapi.json", r.URL.Path).write(w)
+		writeProblem(w, Fail(http.StatusNotFound, "not-found", "there is no %s here; the routes are in /v1/openapi.json", r.URL.Path))
 	})
 	return s
 }
@@ -52,7 +52,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := s.mux.Handler(r); pattern == "/" || pattern == "" {
 		if allow := s.allowed(r); allow != "" {
 			w.Header().Set("Allow", allow)
-			Fail(http.StatusMethodNotAllowed, "method-not-allowed", "%s takes %s", r.URL.Path, allow).write(w)
+			writeProblem(w, Fail(http.StatusMethodNotAllowed, "method-not-allowed", "%s takes %s", r.URL.Path, allow))
 			return
 		}
 	}
@@ -282,7 +282,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
 		p = Fail(http.StatusInternalServerError, "fault", "the gateway could not do it; its log says why (journalctl -u gardiend)")
 	}
-	p.write(w)
+	writeProblem(w, p)
 }
 
 // reply makes a JSON answer.

@@ -47,16 +47,8 @@ func (t *tx) redeem(kind, id string, code gateway.Secret, key string, now time.T
 	return t.err
 }
 
-// Registration is a gateway as its descriptor, which the caller has verified, tells.
-type Registration struct {
-	ID         gateway.GatewayID
-	KeyID      string
-	Descriptor string
-	Issuers    []gateway.IssuerID
-}
-
 // EnrolGateway registers a gateway with a one-time code.
-func (b *Box) EnrolGateway(ctx context.Context, code gateway.Secret, r Registration, now time.Time) error {
+func (b *Box) EnrolGateway(ctx context.Context, code gateway.Secret, r gateway.Registration, now time.Time) error {
 	return b.update(ctx, func(t *tx) error {
 		if err := t.redeem(KindGateway, string(r.ID), code, r.KeyID, now); err != nil {
 			return err
@@ -74,7 +66,7 @@ func (b *Box) EnrolGateway(ctx context.Context, code gateway.Secret, r Registrat
 }
 
 // UpdateGateway replaces the descriptor of a gateway that is enrolled.
-func (b *Box) UpdateGateway(ctx context.Context, r Registration) error {
+func (b *Box) UpdateGateway(ctx context.Context, r gateway.Registration) error {
 	return b.update(ctx, func(t *tx) error {
 		var kid string
 		switch found := t.row("SELECT kid FROM gateways WHERE id = $1"+t.lock(), []any{r.ID}, &kid); {
@@ -89,7 +81,7 @@ func (b *Box) UpdateGateway(ctx context.Context, r Registration) error {
 	})
 }
 
-func (t *tx) describe(r Registration) error {
+func (t *tx) describe(r gateway.Registration) error {
 	t.exec("UPDATE gateways SET descriptor = $1 WHERE id = $2", r.Descriptor, string(r.ID))
 	var had []gateway.IssuerID
 	t.each("SELECT iss FROM listens WHERE gw = $1", []any{r.ID}, func(rows *sql.Rows) error {
@@ -192,17 +184,8 @@ func (b *Box) Listens(ctx context.Context, gw gateway.GatewayID, iss gateway.Iss
 	return found, err
 }
 
-// Summary counts what there is, for status and metrics.
-type Summary struct {
-	Gateways int64 `json:"gateways"`
-	Online   int64 `json:"online"`
-	Issuers  int64 `json:"issuers"`
-	Items    int64 `json:"items"`
-	Letters  int64 `json:"events"`
-}
-
 // Summary counts.
-func (b *Box) Summary(ctx context.Context, now time.Time) (s Summary, err error) {
+func (b *Box) Summary(ctx context.Context, now time.Time) (s gateway.MailboxSummary, err error) {
 	err = b.read.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM gateways),
 		(SELECT count(*) FROM gateways g JOIN replicas r ON r.id = g.replica WHERE r.seen >= $1),
 		(SELECT count(*) FROM issuers WHERE keys <> ''), (SELECT count(*) FROM items WHERE current), (SELECT count(*) FROM letters)`,

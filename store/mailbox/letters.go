@@ -91,27 +91,19 @@ func (b *Box) Letters(ctx context.Context, iss gateway.IssuerID, after int64, li
 	return list, head, err
 }
 
-// Change is news of a gateway's feed, for Observe.
-type Change struct {
-	Gateway  gateway.GatewayID
-	Presence *bool // it came, or went
-	Position int64 // the change that it is known to have; 0: no news
-	At       time.Time
-}
-
 // Observe writes what feeds have seen of gateways.
-func (b *Box) Observe(ctx context.Context, changes []Change) error {
-	slices.SortStableFunc(changes, func(x, y Change) int { return cmpID(x.Gateway, y.Gateway) })
+func (b *Box) Observe(ctx context.Context, changes []gateway.Sighting) error {
+	slices.SortStableFunc(changes, func(x, y gateway.Sighting) int { return cmpID(x.Gateway, y.Gateway) })
 	return b.update(ctx, func(t *tx) error {
 		for _, c := range changes {
 			if c.Position > 0 {
 				t.exec("UPDATE gateways SET position = $1, position_at = $2 WHERE id = $3 AND (position <> $1 OR position_at < $2 - 600)",
 					c.Position, seconds(c.At), string(c.Gateway))
 			}
-			if c.Presence == nil {
+			if c.Online == nil {
 				continue
 			}
-			if *c.Presence {
+			if *c.Online {
 				t.exec("UPDATE gateways SET replica = $1, changed = $2 WHERE id = $3", b.replica, c.At.UnixMilli(), string(c.Gateway))
 			} else { // unless another replica has it by now
 				t.exec("UPDATE gateways SET replica = '', changed = $1 WHERE id = $2 AND replica = $3", c.At.UnixMilli(), string(c.Gateway), b.replica)

@@ -62,8 +62,8 @@ func suite(t *testing.T, fresh func(testing.TB) *Box) {
 	}
 }
 
-func registration(gw gateway.GatewayID, issuers ...gateway.IssuerID) Registration {
-	return Registration{ID: gw, KeyID: "key of " + string(gw), Descriptor: "descriptor of " + string(gw), Issuers: issuers}
+func registration(gw gateway.GatewayID, issuers ...gateway.IssuerID) gateway.Registration {
+	return gateway.Registration{ID: gw, KeyID: "key of " + string(gw), Descriptor: "descriptor of " + string(gw), Issuers: issuers}
 }
 
 func enrol(t testing.TB, b *Box, gw gateway.GatewayID, issuers ...gateway.IssuerID) {
@@ -370,7 +370,7 @@ func testPresence(t *testing.T, b *Box) {
 	}
 	woken, stop := b.WatchIssuer(issX)
 	defer stop()
-	if err := b.Observe(bg, []Change{{Gateway: gwA, Presence: &yes, Position: 7, At: now}, {Gateway: gwB, Presence: &yes, At: now}}); err != nil {
+	if err := b.Observe(bg, []gateway.Sighting{{Gateway: gwA, Online: &yes, Position: 7, At: now}, {Gateway: gwB, Online: &yes, At: now}}); err != nil {
 		t.Fatal(err)
 	}
 	<-woken
@@ -390,14 +390,14 @@ func testPresence(t *testing.T, b *Box) {
 	}
 	b2 := &Box{write: b.write, read: b.read, postgres: b.postgres, log: quiet, replica: "another", notify: make(chan struct{}, 1)}
 	// It has come back at another replica; the old one's late word does not count.
-	if err := errors.Join(b2.Announce(bg, now), b2.Observe(bg, []Change{{Gateway: gwA, Presence: &yes, At: now}}),
-		b.Observe(bg, []Change{{Gateway: gwA, Presence: &no, At: now}})); err != nil {
+	if err := errors.Join(b2.Announce(bg, now), b2.Observe(bg, []gateway.Sighting{{Gateway: gwA, Online: &yes, At: now}}),
+		b.Observe(bg, []gateway.Sighting{{Gateway: gwA, Online: &no, At: now}})); err != nil {
 		t.Fatal(err)
 	}
 	if !fleet(now).Online {
 		t.Error("offline, by the word of a replica that it left")
 	}
-	if err := b2.Observe(bg, []Change{{Gateway: gwA, Presence: &no, At: now}}); err != nil || fleet(now).Online {
+	if err := b2.Observe(bg, []gateway.Sighting{{Gateway: gwA, Online: &no, At: now}}); err != nil || fleet(now).Online {
 		t.Error("online after it went", err)
 	}
 	if list, err := b.Fleet(bg, issX, now.Add(time.Second), now); err != nil || len(list) != 0 {

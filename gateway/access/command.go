@@ -1,0 +1,70 @@
+package access
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"gardien/gateway"
+)
+
+// commandsAtOnce is how many commands are carried out at a time; the others are lost, as
+// all that waits would be.
+const commandsAtOnce = 4
+
+// carryOut carries a command out beside the feed: a slow lock holds no revocation up.
+func (c *Controller) carryOut(ctx context.Context, m gateway.Command) {
+	door := m.Door
+	if !slices.Contains(c.rules.Load().Doors, door) {
+		c.denials.add(ctx, c, gateway.Event{Type: gateway.AccessDenied, Reader: gateway.ReaderApp, Issuer: m.Issuer, Grant: m.JTI,
+			Attempt: gateway.NewAttemptID(), Reason: gateway.WrongDoor}, c.clock.Read())
+		return
+	}
+	select {
+	case c.commands <- struct{}{}:
+	default:
+		c.log.Warn("too many commands at once; one is dropped", "issuer", m.Issuer)
+		return
+	}
+	go func() {
+		defer func() { <-c.commands }()
+		c.Present(context.WithoutCancel(ctx), door, gateway.ReaderApp, gateway.CommandCredential{Command: m})
+	}()
+}
+
+// command judges a command: it is good once, for seconds, and only in the process that was
+// running when it was issued (F10).
+func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reason, error) {
+	a.Grant = gateway.GrantID{Issuer: m.Issuer, JTI: m.JTI}
+	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
+		g := gateway.GrantRecord{Grant: gateway.Grant{ID: a.Grant, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{a.Door},
+			IssuedAt: m.IssuedAt, Period: gateway.Period{NotBefore: m.IssuedAt, NotAfter: m.NotAfter}, Uses: 1}}
+		fresh := tx.Once(m)
+		if !fresh {
+			g.Used = 1
+		} else if ahead(m.IssuedAt, a.At) == nil {
+			a.c.heard(tx, m.Issuer, m.IssuedAt, a.At)
+		}
+		// An issuer's clock may be a little ahead: the command is still of now.
+		if g.NotBefore.After(a.At.Latest) {
+			g.NotBefore = a.At.Earliest
+		}
+		f := a.c.facts(tx, g, a.Door, a.At)
+		f.Command = true
+		reason := Verdict(Judge(f))
+		if reason == "" && a.c.beforeBirth(m, a.At) {
+			reason = gateway.Expired
+		}
+		if reason != "" {
+			return reason, fresh
+		}
+		a.admit(tx, g)
+		return "", false
+	})
+}
+
+// beforeBirth reports whether a command was issued before this process began.
+func (c *Controller) beforeBirth(m gateway.Command, at gateway.Reading) bool {
+	const second = time.Second // iat has no smaller parts
+	return at.SinceBoot-at.Wall.Sub(m.IssuedAt)+second <= c.born
+}

@@ -1,0 +1,310 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// Intake is what became of a document that was handed in.
+type Intake struct {
+	ID      gateway.GrantID
+	Result  string // accepted, known, rejected
+	Refusal *gateway.Refusal
+}
+
+// document is one that was verified, or the refusal to believe it.
+type document struct {
+	id       gateway.GrantID
+	refusal  *gateway.Refusal
+	grant    *gateway.Grant
+	manifest *gateway.Manifest
+	keys     *gateway.KeyRing
+	command  *gateway.Command
+}
+
+// open verifies a text as what its kind says. The kind is the mailbox's word, the rest
+// is the issuer's.
+func (c *Controller) open(kind gateway.ItemKind, text string) (d document) {
+	switch kind {
+	case gateway.ItemGrant:
+		g, r := c.tokens.Grant(text)
+		d.id, d.refusal, d.grant = g.ID, r, &g
+	case gateway.ItemManifest:
+		m, r := c.tokens.Manifest(text)
+		d.id, d.refusal, d.manifest = gateway.GrantID{Issuer: m.Issuer}, r, &m
+	case gateway.ItemKeys:
+		k, r := c.tokens.Keys(text)
+		d.id, d.refusal, d.keys = gateway.GrantID{Issuer: k.Issuer}, r, &k
+	case gateway.ItemCommand:
+		m, r := c.tokens.Command(text)
+		d.id, d.refusal, d.command = gateway.GrantID{Issuer: m.Issuer, JTI: m.JTI}, r, &m
+	default:
+		d.refusal = &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: fmt.Sprintf("items of kind %q are not known here", kind)}
+	}
+	if d.refusal != nil && kind != gateway.ItemGrant {
+		d.id = gateway.GrantID{} // nothing of it is believed
+	}
+	return d
+}
+
+// apply takes a verified document in, within the transaction. changed says that there is
+// something to keep, be it that the document was seen and refused.
+func (c *Controller) apply(tx Tx, d document, at gateway.Reading) (changed bool, refusal *gateway.Refusal) {
+	switch {
+	case d.refusal != nil:
+		return false, d.refusal
+	case d.grant != nil:
+		t := c.take(tx, *d.grant, at)
+		return t.isNew || t.noted, t.refusal
+	case d.manifest != nil:
+		return c.applyManifest(tx, *d.manifest, at)
+	case d.keys != nil:
+		return c.applyKeys(tx, *d.keys, at)
+	}
+	return false, &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "a command comes by the feed only"}
+}
+
+func ahead(iat time.Time, at gateway.Reading) *gateway.Refusal {
+	if iat.After(at.Latest.Add(iatLeeway)) {
+		return &gateway.Refusal{Reason: gateway.NotYetValid, Detail: "its iat is in the future: set the issuer's clock"}
+	}
+	return nil
+}
+
+// older refuses what a newer version has overtaken.
+func older(what string, have, got int64) *gateway.Refusal {
+	return &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: fmt.Sprintf("version %d of the %s is known already, this is %d", have, what, got)}
+}
+
+// applyManifest notes an issuer's word on its grants, and whether they are just those that
+// have come. If not, something was withheld: the record says so at once, and the issuer
+// goes stale if it lasts.
+func (c *Controller) applyManifest(tx Tx, m gateway.Manifest, at gateway.Reading) (bool, *gateway.Refusal) {
+	old, had := tx.Manifest(m.Issuer)
+	switch {
+	case had && m == old.Manifest:
+		return false, nil
+	case had && m.Version <= old.Version:
+		return false, older("manifest", old.Version, m.Version)
+	}
+	if r := ahead(m.IssuedAt, at); r != nil {
+		return false, r
+	}
+	c.heard(tx, m.Issuer, m.IssuedAt, at)
+	state := gateway.ManifestState{Manifest: m, Matched: matches(tx, m)}
+	tx.PutManifest(state)
+	if !state.Matched {
+		tx.AppendAt(at, gateway.Event{Type: gateway.GrantRejected, Issuer: m.Issuer, Reason: gateway.IssuerStale})
+	}
+	return true, nil
+}
+
+// matches holds a manifest against the grants that have come. Those that were issued after
+// it are not its business.
+func matches(tx Tx, m gateway.Manifest) bool {
+	for _, issued := range []gateway.Manifest{{IssuedAt: gateway.MaxTime}, m} {
+		lines := tx.ActiveLines(m.Issuer, m.IssuedAt, issued.IssuedAt)
+		if len(lines) == m.Count && gateway.ManifestDigest(lines) == m.Digest {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *Controller) applyKeys(tx Tx, k gateway.KeyRing, at gateway.Reading) (bool, *gateway.Refusal) {
+	if r := ahead(k.IssuedAt, at); r != nil {
+		return false, r
+	}
+	if !tx.PutKeys(k) {
+		return false, nil
+	}
+	c.heard(tx, k.Issuer, k.IssuedAt, at)
+	return true, nil
+}
+
+// TakeItem takes a document that somebody handed in, not the feed.
+func (c *Controller) TakeItem(ctx context.Context, kind gateway.ItemKind, text string) (Intake, error) {
+	return c.receive(ctx, c.open(kind, text), nil)
+}
+
+// Take takes a grant, sealed or not, into the cache. An error means that the database
+// failed and nothing was kept.
+func (c *Controller) Take(ctx context.Context, text string) (Intake, error) {
+	return c.TakeItem(ctx, gateway.ItemGrant, text)
+}
+
+// receive takes a document in, in one transaction with its place in the feed, if it came
+// by that.
+func (c *Controller) receive(ctx context.Context, d document, place *gateway.FeedItem) (Intake, error) {
+	at := c.clock.Read()
+	changed, refusal := false, d.refusal
+	note := func(tx Tx) error {
+		if place != nil {
+			tx.PutMail(*place, refusal == nil)
+		}
+		return tx.Err()
+	}
+	if refusal == nil {
+		err := c.ledger.Update(ctx, func(tx Tx) error {
+			if changed, refusal = c.apply(tx, d, at); tx.Err() == nil && !changed {
+				return errDenied
+			}
+			return note(tx)
+		})
+		if err != nil && !errors.Is(err, errDenied) {
+			return Intake{}, err
+		}
+	}
+	if !changed && place != nil { // its place need not be durable: it would only come again
+		if err := c.ledger.Follow(ctx, note); err != nil {
+			return Intake{}, err
+		}
+	}
+	switch {
+	case refusal != nil:
+		c.reject(ctx, d.id, refusal, at)
+		return Intake{d.id, "rejected", refusal}, nil
+	case !changed:
+		return Intake{d.id, "known", nil}, nil
+	}
+	if d.keys != nil && c.rotated != nil {
+		c.rotated(d.keys.Issuer)
+	}
+	return Intake{d.id, "accepted", nil}, nil
+}
+
+// Receive takes one item of the feed, with its place, in one transaction. What is refused
+// is recorded and passed by: it blocks nothing (N7). Commands are carried out beside the
+// feed.
+func (c *Controller) Receive(ctx context.Context, i gateway.FeedItem) error {
+	d := c.open(i.Kind, i.Body)
+	if d.command != nil && d.refusal == nil {
+		if err := c.ledger.Follow(ctx, func(tx Tx) error { tx.PutMail(i, true); return tx.Err() }); err != nil {
+			return err
+		}
+		c.carryOut(ctx, *d.command)
+		return nil
+	}
+	_, err := c.receive(ctx, d, &i)
+	return err
+}
+
+// ReceiveAll takes a snapshot, whose digest the caller has checked, in one transaction.
+// What the gateway has taken already is not looked at again; what the snapshot does not
+// have stays, for a mailbox that says nothing deletes nothing.
+func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) error {
+	have, err := c.ledger.TakenMail(ctx)
+	if err != nil {
+		return err
+	}
+	known := func(i gateway.Item) bool { sum, ok := have[i.ID]; return ok && sum == i.Sum() }
+	// Keys first, in transactions of their own: others may be signed by them.
+	again := map[int]bool{}
+	for n, i := range s.Items {
+		if i.Kind == gateway.ItemKeys && !known(i) {
+			in, err := c.receive(ctx, c.open(i.Kind, i.Body), nil)
+			if err != nil {
+				return err
+			}
+			again[n] = in.Refusal != nil
+		}
+	}
+	docs := c.openAll(s.Items, func(i gateway.Item) bool { return i.Kind != gateway.ItemKeys && !known(i) })
+	at := c.clock.Read()
+	refused := map[int]*gateway.Refusal{}
+	err = c.ledger.Update(ctx, func(tx Tx) error {
+		clear(refused)
+		tx.ResetMail(gateway.Position{Epoch: s.Epoch, Seq: s.Head})
+		// Manifests last: they speak of the grants.
+		for _, manifests := range []bool{false, true} {
+			for n, i := range s.Items {
+				if (i.Kind == gateway.ItemManifest) != manifests {
+					continue
+				}
+				if docs[n] != nil {
+					if _, r := c.apply(tx, *docs[n], at); r != nil {
+						refused[n] = r
+					}
+				}
+				tx.PutMail(gateway.FeedItem{Item: i}, refused[n] == nil && !again[n])
+			}
+		}
+		return tx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	for n, r := range refused {
+		c.reject(ctx, docs[n].id, r, at)
+	}
+	return nil
+}
+
+// openAll verifies many items on all processors.
+func (c *Controller) openAll(items []gateway.Item, wanted func(gateway.Item) bool) []*document {
+	docs := make([]*document, len(items))
+	next := make(chan int)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for n := range next {
+				d := c.open(items[n].Kind, items[n].Body)
+				docs[n] = &d
+			}
+		})
+	}
+	for n, i := range items {
+		if wanted(i) {
+			next <- n
+		}
+	}
+	close(next)
+	wg.Wait()
+	return docs
+}
+
+// CaughtUp holds what has come against a head of the feed: same is false where an item is
+// missing or another. Where all is here, manifests that named grants still to come are
+// looked at again.
+func (c *Controller) CaughtUp(ctx context.Context, h gateway.FeedHead) (same bool, err error) {
+	p, digest, err := c.ledger.Feed(ctx)
+	if err != nil || p.Epoch != h.Epoch || digest != h.Digest {
+		return false, err
+	}
+	unmatched, err := c.ledger.Unmatched(ctx)
+	if err != nil {
+		return false, err
+	}
+	for _, iss := range unmatched {
+		if err := c.rematch(ctx, iss); err != nil {
+			return false, err
+		}
+	}
+	if p.Seq < h.Head { // commands that were over
+		err = c.ledger.Follow(ctx, func(tx Tx) error { tx.Advance(h.Head); return tx.Err() })
+	}
+	return true, err
+}
+
+// rematch looks again whether the grants of an issuer's manifest are here.
+func (c *Controller) rematch(ctx context.Context, iss gateway.IssuerID) error {
+	err := c.ledger.Update(ctx, func(tx Tx) error {
+		m, found := tx.Manifest(iss)
+		if !found || m.Matched || !matches(tx, m.Manifest) {
+			return errors.Join(tx.Err(), errDenied)
+		}
+		m.Matched = true
+		tx.PutManifest(m)
+		return tx.Err()
+	})
+	if errors.Is(err, errDenied) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,391 @@
+package cloud
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"mime"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"gardien/gateway"
+	"gardien/gateway/openapi"
+)
+
+// Mailbox is the database. Its refusals are those of package gateway
+// (gateway.ErrNoSuchGateway and the others); other errors pass.
+type Mailbox interface {
+	EnrolGateway(ctx context.Context, code gateway.Secret, r gateway.Registration, now time.Time) error
+	UpdateGateway(context.Context, gateway.Registration) error
+	EnrolIssuer(ctx context.Context, code gateway.Secret, iss gateway.IssuerID, keyID, jwks string, now time.Time) error
+	UpdateIssuer(ctx context.Context, iss gateway.IssuerID, jwks string) error
+	GatewayDescriptor(context.Context, gateway.GatewayID) (descriptor string, found bool, err error)
+	IssuerKeys(context.Context, gateway.IssuerID) (jwks string, found bool, err error)
+	Listens(context.Context, gateway.GatewayID, gateway.IssuerID) (bool, error)
+
+	Put(ctx context.Context, gw gateway.GatewayID, iss gateway.IssuerID, i gateway.Item, now time.Time) (seq int64, isNew bool, err error)
+	Feed(ctx context.Context, gw gateway.GatewayID, p gateway.Position, limit int, now time.Time) (page gateway.FeedPage, done bool, err error)
+	Snapshot(context.Context, gateway.GatewayID) (gateway.FeedSnapshot, error)
+	Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload, now time.Time) (ack int64, err error)
+	Letters(ctx context.Context, iss gateway.IssuerID, after int64, limit int) (list []gateway.Delivered, head int64, err error)
+	Observe(context.Context, []gateway.Sighting) error
+	Fleet(ctx context.Context, iss gateway.IssuerID, since, now time.Time) ([]gateway.Member, error)
+
+	WatchGateway(gateway.GatewayID) (grown <-chan struct{}, stop func())
+	WatchIssuer(gateway.IssuerID) (grown <-chan struct{}, stop func())
+	Summary(ctx context.Context, now time.Time) (gateway.MailboxSummary, error)
+	Ping(context.Context) error
+}
+
+// Assertion is who somebody says that they are.
+type Assertion interface {
+	Who() string
+	// ByGateway and ByIssuer hold it against the registered descriptor or key set.
+	ByGateway(descriptor string, now time.Time) error
+	ByIssuer(jwks string, now time.Time) error
+}
+
+// Tokens verifies signed texts.
+type Tokens interface {
+	Assertion(text string) (Assertion, error)
+	Descriptor(text string) (gateway.Registration, error)
+	// KeySet checks a JWKS and gives a text that tells one set from another.
+	KeySet(jwks []byte) (keyID string, err error)
+}
+
+// Limits of the service; each principal has its own.
+const (
+	maxBody        = 64 << 10
+	feedBatch      = 500
+	heartbeat      = 25 * time.Second
+	longestPoll    = 55 * time.Second
+	streamsEach    = 4
+	issuerStreams  = 16
+	writeTimeout   = 30 * time.Second
+	databaseFor    = 30 * time.Second // a stream outlives a database that is away
+	gatewayPerSec  = 50
+	gatewayBurst   = 500
+	issuerPerSec   = 2000
+	issuerBurst    = 10000
+	strangerPerSec = 200 // codes are too long to guess; this bounds the work
+	strangerBurst  = 2000
+)
+
+// Opts of a Service.
+type Opts struct {
+	Mailbox Mailbox
+	Tokens  Tokens
+	Log     *slog.Logger
+	Stop    <-chan struct{}  // closed: streams say goaway and end
+	Now     func() time.Time // nil: time.Now
+}
+
+// Service is the handler.
+type Service struct {
+	Opts
+	mux      *http.ServeMux
+	openapi  []byte
+	limits   limits
+	presence presence
+	metrics  *metrics
+}
+
+// New makes the service; Run must run beside it.
+func New(o Opts) *Service {
+	s := &Service{Opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Mailbox)}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	s.presence.init()
+	routes := s.routes()
+	var texts []openapi.Route
+	for _, rt := range routes {
+		s.mux.Handle(rt.Method+" "+rt.Path, s.wrap(rt))
+		texts = append(texts, rt.Route)
+	}
+	s.openapi = openapi.Text("Gardien, the cloud's mailbox", "1",
+		"Gateways and issuers authenticate with an assertion: a JWS of typ gardien-auth+jwt, for this cloud's origin, signed by the key that they enrolled. "+
+			"Problems are RFC 9457, of type urn:gardien:problem:NAME; members such as ver, expect or head stand beside theirs.", "assertion", texts)
+	s.mux.HandleFunc("GET /healthz", s.health)
+	s.mux.HandleFunc("GET /metrics", s.metrics.serve)
+	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		writeProblem(w, gateway.Fail(http.StatusNotFound, "not-found", "there is no %s %s here; the routes are in /v1/openapi.json", r.Method, r.URL.Path), nil)
+	})
+	return s
+}
+
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+
+// health says whether the database answers.
+func (s *Service) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
+	defer cancel()
+	if err := s.Mailbox.Ping(ctx); err != nil {
+		writeProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the database does not answer"), nil)
+		return
+	}
+	reply(w, http.StatusOK, map[string]bool{"ok": true})
+}
+
+// request is what a handler sees: the principal that the route asks for is set.
+type request struct {
+	*http.Request
+	w       http.ResponseWriter
+	gateway gateway.GatewayID
+	issuer  gateway.IssuerID
+	now     time.Time
+}
+
+// who may call a route.
+type who int
+
+const (
+	anybody  who = iota
+	aGateway     // the one in the path
+	anIssuer     // the one in the path, if the path names one
+)
+
+type route struct {
+	openapi.Route
+	who    who
+	handle func(*request) error
+}
+
+func (s *Service) wrap(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		counted := &counting{ResponseWriter: w}
+		err := s.serve(rt, counted, r)
+		if err != nil {
+			s.fail(counted, r, err)
+		}
+		s.metrics.requests.WithLabelValues(rt.Method+" "+rt.Path, strconv.Itoa(counted.status)).Inc()
+	})
+}
+
+// counting remembers the status for the metrics.
+type counting struct {
+	http.ResponseWriter
+	status int
+}
+
+func (c *counting) WriteHeader(status int) {
+	if c.status == 0 {
+		c.status = status
+	}
+	c.ResponseWriter.WriteHeader(status)
+}
+
+func (c *counting) Write(b []byte) (int, error) {
+	if c.status == 0 {
+		c.status = http.StatusOK
+	}
+	return c.ResponseWriter.Write(b)
+}
+
+func (c *counting) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+func (s *Service) serve(rt route, w http.ResponseWriter, r *http.Request) error {
+	req := &request{Request: r, w: w, now: s.Now()}
+	if rt.who == anybody {
+		if !s.limits.allow("a/"+address(r), strangerPerSec, strangerBurst) {
+			return tooMany()
+		}
+		return rt.handle(req)
+	}
+	return s.authenticated(rt, req)
+}
+
+func address(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
+}
+
+func tooMany() error {
+	return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "more requests than one principal may make: wait as Retry-After says")
+}
+
+func unauthorized(format string, args ...any) error {
+	return gateway.Fail(http.StatusUnauthorized, "unauthorized", format, args...)
+}
+
+// authenticated finds out who asks and holds it against the route.
+func (s *Service) authenticated(rt route, r *request) error {
+	scheme, text, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return unauthorized("want Authorization: Bearer and an assertion (typ gardien-auth+jwt)")
+	}
+	a, err := s.Tokens.Assertion(text)
+	if err != nil {
+		return unauthorized("%v", err)
+	}
+	if gw := gateway.GatewayID(a.Who()); gw.Valid() {
+		return s.asGateway(rt, r, a, gw)
+	}
+	return s.asIssuer(rt, r, a, gateway.IssuerID(a.Who()))
+}
+
+func (s *Service) asGateway(rt route, r *request, a Assertion, gw gateway.GatewayID) error {
+	descriptor, found, err := s.Mailbox.GatewayDescriptor(r.Context(), gw)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return unauthorized("gateway %s is not enrolled here: gardien enrol CODE", gw)
+	}
+	if err := a.ByGateway(descriptor, r.now); err != nil {
+		return unauthorized("%v", err)
+	}
+	if !s.limits.allow("g/"+string(gw), gatewayPerSec, gatewayBurst) {
+		return tooMany()
+	}
+	if rt.who != aGateway || r.PathValue("gw") != string(gw) {
+		return notListed()
+	}
+	r.gateway = gw
+	return rt.handle(r)
+}
+
+// notListed tells nobody which gateways there are.
+func notListed() error {
+	return gateway.Fail(http.StatusNotFound, "not-found", "there is no such thing here for you")
+}
+
+func (s *Service) asIssuer(rt route, r *request, a Assertion, iss gateway.IssuerID) error {
+	if !iss.Valid() {
+		return unauthorized("iss is neither a gateway's id nor an issuer's")
+	}
+	keys, found, err := s.Mailbox.IssuerKeys(r.Context(), iss)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return unauthorized("issuer %s is not enrolled here: gardien-issuer enrol", iss)
+	}
+	if err := a.ByIssuer(keys, r.now); err != nil {
+		return unauthorized("%v", err)
+	}
+	if !s.limits.allow("i/"+string(iss), issuerPerSec, issuerBurst) {
+		return tooMany()
+	}
+	if named := r.PathValue("iss"); rt.who != anIssuer || named != "" && named != string(iss) {
+		return notListed()
+	}
+	r.issuer = iss
+	return rt.handle(r)
+}
+
+// read decodes a body of at most limit bytes; members that are not known are somebody's
+// future.
+func (r *request) read(limit int64, v any) error {
+	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
+		return gateway.Fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "want Content-Type: application/json")
+	}
+	b, err := io.ReadAll(http.MaxBytesReader(r.w, r.Body, limit))
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return gateway.Fail(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than %d bytes", limit)
+	case err != nil:
+		return bad("the body did not arrive whole")
+	}
+	if err := json.Unmarshal(b, v); err != nil {
+		return bad("the body is not as /v1/openapi.json says: %v", err)
+	}
+	return nil
+}
+
+func bad(format string, args ...any) error {
+	return gateway.Fail(http.StatusBadRequest, "bad-request", format, args...)
+}
+
+func reply(w http.ResponseWriter, status int, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("answer: %w", err)
+	}
+	send(w, status, "application/json", append(b, '\n'))
+	return nil
+}
+
+func send(w http.ResponseWriter, status int, contentType string, body []byte) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	w.Write(body)
+}
+
+// writeProblem writes a problem with members of its own beside the standard ones.
+func writeProblem(w http.ResponseWriter, p *gateway.Problem, more any) {
+	members := map[string]any{}
+	if more != nil {
+		b, err := json.Marshal(more)
+		if err == nil {
+			err = json.Unmarshal(b, &members)
+		}
+		if err != nil {
+			panic(err) // numbers and texts of ours
+		}
+	}
+	members["type"], members["title"], members["status"], members["detail"] = p.Type, p.Title, p.Status, p.Detail
+	b, err := json.Marshal(members)
+	if err != nil {
+		panic(err)
+	}
+	switch p.Status {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(4)))
+	case http.StatusUnauthorized:
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
+	send(w, p.Status, "application/problem+json", append(b, '\n'))
+}
+
+// fail turns what went wrong into an answer.
+func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
+	var p *gateway.Problem
+	var conflict *gateway.VersionConflict
+	var gone *gateway.FeedGone
+	var gap *gateway.UploadGap
+	switch {
+	case errors.As(err, &p):
+		writeProblem(w, p, nil)
+	case errors.As(err, &conflict):
+		writeProblem(w, gateway.Fail(http.StatusConflict, "version-conflict", "%v", err), map[string]int64{"ver": conflict.Ver})
+	case errors.As(err, &gone):
+		writeProblem(w, gateway.Fail(http.StatusGone, "feed-gone", "%v", err), gonePosition{gone.Epoch, gone.Head, gone.Floor})
+	case errors.As(err, &gap):
+		writeProblem(w, gateway.Fail(http.StatusConflict, "upload-gap", "%v", err), map[string]int64{"expect": gap.Expect})
+	case errors.Is(err, gateway.ErrNoSuchGateway):
+		s.fail(w, r, notListed())
+	case errors.Is(err, gateway.ErrBadCode):
+		writeProblem(w, gateway.Fail(http.StatusForbidden, "bad-code", "%v: ask the cloud's operator for a new one", err), nil)
+	case errors.Is(err, gateway.ErrOtherKey):
+		writeProblem(w, gateway.Fail(http.StatusConflict, "other-key", "%v", err), nil)
+	case errors.Is(err, gateway.ErrNotOwner):
+		writeProblem(w, gateway.Fail(http.StatusForbidden, "not-owner", "%v", err), nil)
+	case errors.Is(err, gateway.ErrMailboxFull):
+		writeProblem(w, gateway.Fail(http.StatusTooManyRequests, "mailbox-full", "%v: those that are over go a day later", err), nil)
+	case r.Context().Err() != nil: // nobody listens any more
+	default:
+		s.Log.Error("a request failed", "method", r.Method, "route", r.Pattern, "err", err)
+		writeProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the mailbox could not do it now: try again"), nil)
+	}
+}
+
+// gonePosition is the members of a 410.
+type gonePosition struct {
+	Epoch string `json:"epoch"`
+	Head  int64  `json:"head"`
+	Floor int64  `json:"floor"`
+}
