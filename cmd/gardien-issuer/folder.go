@@ -9,13 +9,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/tokens"
 )
 
 // folder is an issuer's DIR: private.jwk and opening.jwk (0600), jwks.json for
-// gateways, issuer.json, and grants.jsonl, what was issued so far.
+// gateways, issuer.json, and grants.jsonl, what was issued so far. With a cloud there are
+// also cloud.json, gateways/ID.jws (descriptors), manifests/ID (gateways that get
+// manifests) and watch.json (how far events were read).
 type folder struct {
 	dir string
 	id  gateway.IssuerID
@@ -25,6 +28,32 @@ type folder struct {
 // about is issuer.json.
 type about struct {
 	ID gateway.IssuerID `json:"id"`
+}
+
+// opening reads the key that receives events.
+func (f *folder) opening() (*tokens.OpeningKey, error) {
+	b, err := os.ReadFile(filepath.Join(f.dir, "opening.jwk"))
+	if err != nil {
+		return nil, err
+	}
+	key, err := tokens.ParseOpeningKey(b)
+	if err != nil {
+		return nil, fmt.Errorf("%s/opening.jwk: %w", f.dir, err)
+	}
+	return key, nil
+}
+
+// replaceFile writes a file whole, or not at all.
+func replaceFile(name string, b []byte, mode fs.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	next := fmt.Sprintf("%s.%d.new", name, os.Getpid())
+	os.Remove(next)
+	if err := tokens.WriteFile(next, b); err != nil {
+		return err
+	}
+	return errors.Join(os.Chmod(next, mode), os.Rename(next, name))
 }
 
 // issued is one line of grants.jsonl; it never holds a PIN.
@@ -113,14 +142,14 @@ func (f *folder) remember(i issued) error {
 	return errors.Join(err, file.Sync(), file.Close())
 }
 
-// latest finds the newest line of a grant at a gateway.
-func (f *folder) latest(gw gateway.GatewayID, jti string) (found issued, ok bool, err error) {
+// each reads grants.jsonl.
+func (f *folder) each(visit func(issued)) error {
 	file, err := os.Open(filepath.Join(f.dir, "grants.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return found, false, nil
+		return nil
 	}
 	if err != nil {
-		return found, false, err
+		return err
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
@@ -130,13 +159,41 @@ func (f *folder) latest(gw gateway.GatewayID, jti string) (found issued, ok bool
 			continue
 		}
 		if err := json.Unmarshal(lines.Bytes(), &i); err != nil {
-			return found, false, fmt.Errorf("%s/grants.jsonl:%d: not a line of this tool: %w", f.dir, n, err)
+			return fmt.Errorf("%s/grants.jsonl:%d: not a line of this tool: %w", f.dir, n, err)
 		}
+		visit(i)
+	}
+	return lines.Err()
+}
+
+// latest finds the newest line of a grant at a gateway.
+func (f *folder) latest(gw gateway.GatewayID, jti string) (found issued, ok bool, err error) {
+	err = f.each(func(i issued) {
 		if i.Gateway == gw && i.JTI == jti && i.Ver >= found.Ver {
 			found, ok = i, true
 		}
+	})
+	return found, ok, err
+}
+
+// manifest makes up the manifest of a gateway as of now: the active grants that are not
+// over.
+func (f *folder) manifest(gw gateway.GatewayID, now time.Time, life time.Duration) (gateway.Manifest, error) {
+	newest := map[string]issued{}
+	err := f.each(func(i issued) {
+		if i.Gateway == gw && i.Ver >= newest[i.JTI].Ver {
+			newest[i.JTI] = i
+		}
+	})
+	var lines []gateway.ManifestLine
+	for _, i := range newest {
+		if i.Status == gateway.GrantActive && i.NotAfter > now.Unix() {
+			lines = append(lines, gateway.ManifestLine{JTI: i.JTI, Ver: i.Ver})
+		}
 	}
-	return found, ok, lines.Err()
+	now = now.Truncate(time.Millisecond)
+	return gateway.Manifest{Issuer: f.id, Version: now.UnixMilli(), IssuedAt: now.Truncate(time.Second), NextUpdate: now.Truncate(time.Second).Add(life),
+		Count: len(lines), Digest: gateway.ManifestDigest(lines)}, err
 }
 
 // readDescriptor verifies a gateway's descriptor.

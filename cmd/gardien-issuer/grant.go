@@ -1,9 +1,7 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -15,7 +13,7 @@ import (
 	"gardien/gateway/tokens"
 )
 
-func keygenCmd(out io.Writer, asJSON *bool) *cobra.Command {
+func (t *tool) keygenCmd() *cobra.Command {
 	var id, dir string
 	cmd := &cobra.Command{Use: "keygen --id ISS --out DIR", Short: "Make an issuer's keys, once", Args: cobra.NoArgs,
 		Long: `keygen makes a folder with the issuer's signing key (private.jwk, mode 0600), a key that
@@ -33,11 +31,9 @@ to listen to the issuer gets: in gardien.yaml, issuers[].keys names it.`,
 			if err != nil {
 				return err
 			}
-			if *asJSON {
-				return json.NewEncoder(out).Encode(map[string]string{"id": id, "kid": f.key.KeyID(), "jwks": dir + "/jwks.json"})
-			}
-			fmt.Fprintf(out, "issuer %s, key %s\ngive %s/jwks.json to gateways; keep %s/private.jwk to yourself\n", id, f.key.KeyID(), dir, dir)
-			return nil
+			return t.print(map[string]string{"id": id, "kid": f.key.KeyID(), "jwks": dir + "/jwks.json"}, func() {
+				fmt.Fprintf(t.out, "issuer %s, key %s\ngive %s/jwks.json to gateways; keep %s/private.jwk to yourself\n", id, f.key.KeyID(), dir, dir)
+			})
 		}}
 	cmd.Flags().StringVar(&id, "id", "", "the issuer's id, as in colis-x.example")
 	cmd.Flags().StringVar(&dir, "out", "", "folder to make")
@@ -53,45 +49,42 @@ type grantFlags struct {
 	pin, seal, limited                                    bool
 }
 
-func grantCmd(out, errOut io.Writer, asJSON *bool) *cobra.Command {
+func (t *tool) grantCmd() *cobra.Command {
 	var f grantFlags
-	cmd := &cobra.Command{Use: "grant --gateway FILE --key DIR --door DOOR", Short: "Sign a grant and print it", Args: cobra.NoArgs,
-		Long: `grant signs a grant for one gateway and prints it. With --pin it draws a PIN of eight
-digits, shows it on standard error this once, and seals the grant. Without --to it
-ends after 24 hours, or with --days after 30 days.`,
+	cmd := &cobra.Command{Use: "grant --gateway FILE|ID --key DIR --door DOOR", Short: "Sign a grant, and print or send it", Args: cobra.NoArgs,
+		Long: `grant signs a grant for one gateway. With the gateway's id it is sealed and sent by the
+cloud where DIR is enrolled; with the file of its descriptor it is printed, to be handed
+over. With --pin it draws a PIN of eight digits, shows it this once, and seals the
+grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
+		Example: `  gardien-issuer grant --key keys --gateway gw-a3r73d62fg --door front --uses 1 --pin --ref parcel-4711
+  gardien-issuer grant --key keys --gateway gw-a3r73d62fg --door front --from 2026-12-01T09:00 --to 2026-12-01T12:00
+  gardien-issuer grant --key keys --gateway gw-a3r73d62fg --door front --days mon,thu --hours 09:00-12:30
+  gardien-issuer grant --key keys --gateway gw.jws --door front --uses 1 > grant.jws`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.limited = cmd.Flags().Changed("uses")
-			dir, err := openFolder(f.key)
+			to, err := t.target(cmd.Context(), f.key, f.gateway)
 			if err != nil {
 				return err
 			}
-			gw, err := readDescriptor(f.gateway)
+			g, err := f.grant(to.folder, to.descriptor, time.Now())
 			if err != nil {
 				return err
 			}
-			g, err := f.grant(dir, gw, time.Now())
+			text, err := to.sign(g, f.seal || f.pin)
 			if err != nil {
 				return err
 			}
-			text, err := sign(dir, gw, g, f.seal || f.pin)
-			if err != nil {
+			out := document{ID: g.ID.String(), Grant: text, PIN: g.PIN.Reveal()}
+			if to.cloud == nil {
+				return t.hand(out)
+			}
+			if err := to.sendGrant(cmd.Context(), g, text); err != nil {
 				return err
 			}
-			if *asJSON {
-				v := map[string]string{"id": g.ID.String(), "grant": text}
-				if f.pin {
-					v["pin"] = g.PIN.Reveal()
-				}
-				return json.NewEncoder(out).Encode(v)
-			}
-			if f.pin {
-				fmt.Fprintf(errOut, "PIN %s (shown this once), grant %s\n", g.PIN.Reveal(), g.ID)
-			}
-			fmt.Fprintln(out, text)
-			return nil
+			return t.sent(to, out)
 		}}
 	fl := cmd.Flags()
-	fl.StringVar(&f.gateway, "gateway", "", "file with the gateway's descriptor")
+	fl.StringVar(&f.gateway, "gateway", "", "the gateway's id, or the file of its descriptor")
 	fl.StringVar(&f.key, "key", "", "the folder that keygen made")
 	fl.StringSliceVar(&f.doors, "door", nil, "door to open; may be given again")
 	fl.StringVar(&f.from, "from", "", "first instant: RFC 3339, or local in the gateway's zone (default: now)")
@@ -193,57 +186,87 @@ func (f *grantFlags) schedule() (*gateway.Schedule, error) {
 	return s, nil
 }
 
-// sign writes the document and remembers it.
-func sign(dir *folder, gw *tokens.Descriptor, g gateway.Grant, seal bool) (string, error) {
-	text, err := tokens.SignGrant(dir.key, gw.Gateway, g)
+// document is what a command answers with.
+type document struct {
+	ID    string `json:"id"`
+	Grant string `json:"grant,omitempty"`
+	PIN   string `json:"pin,omitempty"`
+}
+
+// hand prints a document for somebody to carry.
+func (t *tool) hand(d document) error {
+	return t.print(d, func() {
+		if d.PIN != "" {
+			fmt.Fprintf(t.errOut, "PIN %s (shown this once), grant %s\n", d.PIN, d.ID)
+		}
+		fmt.Fprintln(t.out, d.Grant)
+	})
+}
+
+// sent says what the cloud has taken.
+func (t *tool) sent(to *target, d document) error {
+	d.Grant = ""
+	return t.print(d, func() {
+		fmt.Fprintf(t.out, "grant %s, sent to %s\n", d.ID, to.descriptor.Gateway)
+		if d.PIN != "" {
+			fmt.Fprintf(t.out, "PIN   %s   (shown this once)\n", d.PIN)
+		}
+	})
+}
+
+// sign writes the document and remembers it. What crosses the cloud is sealed.
+func (to *target) sign(g gateway.Grant, seal bool) (string, error) {
+	gw := to.descriptor
+	text, err := tokens.SignGrant(to.key, gw.Gateway, g)
 	if err != nil {
 		return "", err
 	}
-	if seal {
+	if seal || to.cloud != nil {
 		if text, err = tokens.Seal(text, tokens.TypGrant, gw.Seal); err != nil {
 			return "", err
 		}
 	}
-	return text, dir.remember(issued{gw.Gateway, g.ID.JTI, g.Version, g.Status, g.Doors, g.NotBefore.Unix(), g.NotAfter.Unix(), g.Uses, g.Sub})
+	return text, to.remember(issued{gw.Gateway, g.ID.JTI, g.Version, g.Status, g.Doors, g.NotBefore.Unix(), g.NotAfter.Unix(), g.Uses, g.Sub})
 }
 
-func revokeCmd(out io.Writer, asJSON *bool) *cobra.Command {
-	var gwFile, key, jti string
-	cmd := &cobra.Command{Use: "revoke --gateway FILE --key DIR --jti JTI", Short: "Sign a revocation and print it", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
+func (t *tool) revokeCmd() *cobra.Command {
+	var gw, key, jti string
+	cmd := &cobra.Command{Use: "revoke --gateway FILE|ID --key DIR --jti JTI", Short: "Sign a revocation, and print or send it", Args: cobra.NoArgs,
+		Long: `revoke signs the grant anew, with a higher version and the status "revoked". With the
+gateway's id it is sent by the cloud; a gateway that is offline gets it when it is back.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			if jti == "" {
 				return usage("--jti JTI: name the grant to revoke")
 			}
-			dir, err := openFolder(key)
+			to, err := t.target(cmd.Context(), key, gw)
 			if err != nil {
 				return err
 			}
-			gw, err := readDescriptor(gwFile)
-			if err != nil {
-				return err
-			}
-			last, ok, err := dir.latest(gw.Gateway, jti)
+			jti = strings.TrimPrefix(jti, string(to.id)+"/")
+			last, ok, err := to.latest(to.descriptor.Gateway, jti)
 			if err != nil {
 				return err
 			}
 			if !ok {
-				return fmt.Errorf("%s/grants.jsonl has no grant %q for gateway %s", key, strings.TrimSpace(jti), gw.Gateway)
+				return fmt.Errorf("%s/grants.jsonl has no grant %q for gateway %s", key, jti, to.descriptor.Gateway)
 			}
-			g := gateway.Grant{ID: gateway.GrantID{Issuer: dir.id, JTI: jti}, Version: last.Ver + 1, Status: gateway.GrantRevoked, Doors: last.Doors,
+			g := gateway.Grant{ID: gateway.GrantID{Issuer: to.id, JTI: jti}, Version: last.Ver + 1, Status: gateway.GrantRevoked, Doors: last.Doors,
 				IssuedAt: time.Now().Truncate(time.Second), Uses: last.Uses, Sub: last.Sub,
 				Period: gateway.Period{NotBefore: time.Unix(last.NotBefore, 0), NotAfter: time.Unix(last.NotAfter, 0)}}
-			text, err := sign(dir, gw, g, true)
+			text, err := to.sign(g, true)
 			if err != nil {
 				return err
 			}
-			if *asJSON {
-				return json.NewEncoder(out).Encode(map[string]string{"id": g.ID.String(), "grant": text})
+			out := document{ID: g.ID.String(), Grant: text}
+			if to.cloud == nil {
+				return t.hand(out)
 			}
-			fmt.Fprintln(out, text)
-			return nil
+			if err := to.sendGrant(cmd.Context(), g, text); err != nil {
+				return err
+			}
+			return t.print(document{ID: out.ID}, func() { fmt.Fprintf(t.out, "grant %s, revocation sent to %s\n", out.ID, to.descriptor.Gateway) })
 		}}
-	cmd.Flags().StringVar(&gwFile, "gateway", "", "file with the gateway's descriptor")
-	cmd.Flags().StringVar(&key, "key", "", "the folder that keygen made")
+	t.targetFlags(cmd, &key, &gw)
 	cmd.Flags().StringVar(&jti, "jti", "", "the grant's id")
 	return cmd
 }

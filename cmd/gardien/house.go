@@ -124,7 +124,7 @@ func (t *tool) issuerCmd() *cobra.Command {
 					if i.Paused {
 						state = t.paint(red, "paused")
 					}
-					fmt.Fprintf(t.out, "%s (%s) %s, doors %v, %d entries today, heard from %s\n", i.ID, i.Name, state, i.Doors, i.Today, or(i.HeardAt, "never"))
+					fmt.Fprintf(t.out, "%s (%s) %s, doors %v, %d entries today, heard from %s, manifest %s\n", i.ID, i.Name, state, i.Doors, i.Today, or(i.HeardAt, "never"), or(i.ManifestAt, "none"))
 					for _, p := range i.Policies {
 						fmt.Fprintln(t.out, "    "+p)
 					}
@@ -221,6 +221,22 @@ func (t *tool) descriptorCmd() *cobra.Command {
 				return err
 			}
 			return t.print(d, func() { fmt.Fprintln(t.out, d.Descriptor) })
+		}}
+}
+
+func (t *tool) enrolCmd() *cobra.Command {
+	return &cobra.Command{Use: "enrol CODE", Short: "Enrol at the cloud that gardien.yaml names, with its operator's one-time code",
+		Long: `enrol registers the gateway's public keys, doors and issuers at the cloud that cloud.url in
+gardien.yaml names. The code comes from the cloud's operator ("gardien-cloud code gateway
+ID"; "gardien status" shows the id). It is needed once; from then on the gateway shows
+an assertion that it signs with its own key.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			st, err := post[api.CloudStatus](cmd, t, "/v1/cloud/enrolment", api.CloudEnrolment{Code: args[0]})
+			if err != nil {
+				return err
+			}
+			return t.print(st, func() { fmt.Fprintf(t.out, "%s is enrolled at %s\n", st.ID, st.Cloud) })
 		}}
 }
 

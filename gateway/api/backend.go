@@ -42,6 +42,7 @@ type Backend interface {
 	Authenticate(ctx context.Context, token gateway.Secret) (gateway.ResidentID, bool, error)
 
 	Descriptor(context.Context) (Descriptor, error)
+	EnrolInCloud(context.Context, CloudEnrolment) (CloudStatus, error)
 	ConfirmClock(context.Context) (StatusClock, error)
 	Backup(context.Context, io.Writer) error
 	Restore(context.Context, io.Reader) error

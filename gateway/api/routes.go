@@ -98,6 +98,8 @@ func (s *Server) houseRoutes() []route {
 		{method: "POST", path: "/v1/residents/{id}/duress", summary: "Make a resident's duress PIN: it opens and raises a silent event",
 			request: DuressRequest{}, responses: map[int]any{201: GrantMade{}, 404: Problem{}}, answer: s.duress},
 		{method: "GET", path: "/v1/descriptor", summary: "The gateway's signed descriptor, for an issuer", responses: map[int]any{200: Descriptor{}}, answer: s.descriptor},
+		{method: "POST", path: "/v1/cloud/enrolment", summary: "Enrol at the configured cloud with a one-time code", local: true,
+			request: CloudEnrolment{}, responses: map[int]any{200: CloudStatus{}, 409: Problem{}, 502: Problem{}}, answer: s.enrolInCloud},
 		{method: "POST", path: "/v1/clock/confirm", summary: "A resident's word that the system's clock is right now",
 			responses: map[int]any{200: StatusClock{}}, answer: s.confirmClock},
 		{method: "GET", path: "/v1/backup", summary: "A copy of the database, without keys: application/vnd.sqlite3", local: true,
@@ -367,6 +369,18 @@ func (s *Server) mailbag(r *request) (Answer, error) {
 		results = append(results, res)
 	}
 	return reply(200, MailbagResults{results})
+}
+
+func (s *Server) enrolInCloud(r *request) (Answer, error) {
+	var req CloudEnrolment
+	if err := r.read(&req); err != nil {
+		return Answer{}, err
+	}
+	st, err := s.backend.EnrolInCloud(r.Context(), req)
+	if err != nil {
+		return Answer{}, err
+	}
+	return reply(200, st)
 }
 
 func (s *Server) pair(r *request) (Answer, error) {

@@ -27,7 +27,7 @@ type Status struct {
 	Paused   bool              `json:"paused"` // all third parties
 	API      StatusAPI         `json:"api"`
 	Clock    StatusClock       `json:"clock"`
-	Cloud    string            `json:"cloud"`    // "off", "connected", "disconnected"
+	Cloud    string            `json:"cloud"`    // "off", "not enrolled", "connected", "disconnected"
 	Database string            `json:"database"` // "ok", "failing", or where a broken one was set aside
 	Notes    []string          `json:"notes"`    // what somebody should look at, with the remedy
 }
@@ -149,13 +149,7 @@ type Check struct {
 }
 
 // MailbagItem is a mailbox item (contract §4), or a bare grant given as a string.
-type MailbagItem struct {
-	ID   string `json:"id"`
-	Kind string `json:"kind"`
-	Ver  int64  `json:"ver"`
-	Exp  int64  `json:"exp"`
-	Body string `json:"body"`
-}
+type MailbagItem = gateway.Item
 
 // MailbagResults answers a mailbag, in its order.
 type MailbagResults struct {
@@ -196,14 +190,16 @@ type Forgotten struct {
 
 // Issuer is a third party.
 type Issuer struct {
-	ID       gateway.IssuerID `json:"id"`
-	Name     string           `json:"name"`
-	Doors    []gateway.DoorID `json:"doors"`
-	Paused   bool             `json:"paused"`
-	HeardAt  *string          `json:"heard_at"`
-	KeyIDs   []string         `json:"key_ids"`
-	Today    int              `json:"entries_today"`
-	Policies []string         `json:"policy"`
+	ID      gateway.IssuerID `json:"id"`
+	Name    string           `json:"name"`
+	Doors   []gateway.DoorID `json:"doors"`
+	Paused  bool             `json:"paused"`
+	HeardAt *string          `json:"heard_at"`
+	// ManifestAt is what offline_limit counts from once a manifest has come.
+	ManifestAt *string  `json:"manifest_at"`
+	KeyIDs     []string `json:"key_ids"`
+	Today      int      `json:"entries_today"`
+	Policies   []string `json:"policy"`
 }
 
 // Issuers is a list of them.
@@ -251,6 +247,17 @@ type DuressRequest struct {
 // Descriptor is the gateway's signed descriptor.
 type Descriptor struct {
 	Descriptor string `json:"descriptor"`
+}
+
+// CloudEnrolment enrols the gateway at the configured cloud.
+type CloudEnrolment struct {
+	Code string `json:"code"`
+}
+
+// CloudStatus says where the gateway is enrolled.
+type CloudStatus struct {
+	ID    gateway.GatewayID `json:"id"`
+	Cloud string            `json:"cloud"`
 }
 
 // SimContact moves a simulated leaf.

@@ -14,6 +14,7 @@ import (
 	"gardien/gateway/access"
 	"gardien/gateway/api"
 	"gardien/gateway/doors"
+	"gardien/gateway/uplink"
 	"gardien/store"
 )
 
@@ -58,6 +59,13 @@ func (g *Gateway) Status(ctx context.Context) (api.Status, error) {
 	}
 	if st.Clock.State == gateway.ClockUndecided {
 		note("the clock is undecided, so timed grants of third parties do not open: wait for a sync, or check it and run gardien clock confirm")
+	}
+	if g.uplink != nil {
+		state, why := g.uplink.State()
+		st.Cloud = string(state)
+		if state != uplink.Connected {
+			note("cloud %s: %s; grants that are here still open", state, why)
+		}
 	}
 	for _, d := range g.house {
 		if s := d.State(); s.Fault {
@@ -232,19 +240,14 @@ func (g *Gateway) Explain(ctx context.Context, id gateway.GrantID, door gateway.
 	return out, nil
 }
 
-// Take implements api.Backend. Only grants are taken so far; other kinds of items are
-// the uplink's.
+// Take implements api.Backend. Commands come by the feed only.
 func (g *Gateway) Take(ctx context.Context, item api.MailbagItem) (api.MailbagResult, error) {
-	if item.Kind != "grant" {
-		return api.MailbagResult{ID: item.ID, Result: "rejected", Reason: gateway.UnknownCredential,
-			Detail: fmt.Sprintf("items of kind %q are not taken here", item.Kind)}, nil
-	}
-	in, err := g.access.Take(context.WithoutCancel(ctx), item.Body)
+	in, err := g.access.TakeItem(context.WithoutCancel(ctx), item.Kind, item.Body)
 	if err != nil {
 		return api.MailbagResult{}, err
 	}
 	res := api.MailbagResult{ID: item.ID, Result: in.Result}
-	if res.ID == "" {
+	if res.ID == "" && in.ID.JTI != "" {
 		res.ID = in.ID.String()
 	}
 	if in.Refusal != nil {
@@ -291,6 +294,9 @@ func (g *Gateway) Issuers(ctx context.Context) ([]api.Issuer, error) {
 		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused, Today: st.Today, Policies: policyLines(i)}
 		if !st.HeardAt.IsZero() {
 			out.HeardAt = orNull(g.stamp(st.HeardAt))
+		}
+		if !st.ManifestAt.IsZero() {
+			out.ManifestAt = orNull(g.stamp(st.ManifestAt))
 		}
 		set, _ := g.trust.keys(id)
 		out.KeyIDs = set.KeyIDs()
@@ -378,6 +384,12 @@ func (g *Gateway) Restore(ctx context.Context, r io.Reader) error {
 		return api.Fail(http.StatusBadRequest, "bad-request", "%v", err)
 	}
 	g.access.Restored()
+	if err == nil {
+		err = g.believe(ctx, g.reloads.Load())
+	}
+	if err == nil && g.uplink != nil {
+		g.uplink.Again()
+	}
 	return err
 }
 

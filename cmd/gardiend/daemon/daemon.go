@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,6 +22,7 @@ import (
 	"gardien/gateway/api"
 	"gardien/gateway/doors"
 	"gardien/gateway/tokens"
+	"gardien/gateway/uplink"
 	"gardien/gateway/wallclock"
 	"gardien/store"
 	"gardien/systemd"
@@ -34,6 +35,7 @@ type Options struct {
 	Source wallclock.Source // evidence in place of the configured one; nil: the configured
 	Reload <-chan os.Signal // each asks to read the file again
 	Log    *slog.Logger
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to the cloud; nil: the system's
 
 	wired chan<- *Gateway // told when everything is ready
 }
@@ -62,6 +64,7 @@ type Gateway struct {
 	access   *access.Controller
 	trust    trust
 	pairing  pairing
+	uplink   *uplink.Uplink // nil where there is no cloud
 	started  time.Time
 	reloads  atomic.Pointer[configs.Config] // the rules in force
 }
@@ -157,11 +160,17 @@ func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 	if err := g.store.Belong(g.identity.ID); err != nil {
 		return err
 	}
-	g.trust.set(g.cfg, g.identity)
+	if err := g.believe(ctx, g.cfg); err != nil {
+		return err
+	}
+	g.store.SetMailed(g.trust.mails)
 	if err := g.wireDoors(); err != nil {
 		return err
 	}
 	g.wireAccess()
+	if err := g.wireUplink(ctx); err != nil {
+		return err
+	}
 	return g.begin()
 }
 
@@ -260,7 +269,7 @@ func (g *Gateway) wireDoors() error {
 func (g *Gateway) wireAccess() {
 	verifier := &tokens.Verifier{Gateway: g.identity.ID, Trust: g.trust.keys, Opening: g.identity.Opening}
 	g.access = access.New(access.Opts{Ledger: ledger{g.store}, Doors: g.house, Tokens: signer{verifier, g.identity},
-		Clock: g.clock, MAC: g.identity.MAC, Log: g.log, Rules: rules(g.cfg)})
+		Clock: g.clock, MAC: g.identity.MAC, Log: g.log, Rules: rules(g.cfg), Rotated: g.rotated})
 }
 
 // begin writes what the last run left open, and that this one starts.
@@ -290,6 +299,9 @@ func (g *Gateway) serve(ctx context.Context) error {
 	server := api.New(g, sim, g.log, ctx.Done())
 	tasks := []Task{g.clock, g.access, retaining{g.store, time.Duration(g.cfg.Retention)},
 		api.NewSocket(g.cfg.API.Socket, server, g.log)}
+	if g.uplink != nil {
+		tasks = append(tasks, g.uplink)
+	}
 	for _, d := range g.house {
 		tasks = append(tasks, d)
 	}
@@ -374,9 +386,13 @@ func (g *Gateway) reload(ctx context.Context) {
 			g.log.Error("the configuration is not reloaded; the old one stays: what changed takes effect at a restart only", "changed", what)
 			continue
 		}
-		g.trust.set(cfg, g.identity)
+		if err := g.believe(ctx, cfg); err != nil {
+			g.log.Error("the configuration is not reloaded; the old one stays", "err", err)
+			continue
+		}
 		g.access.SetRules(rules(cfg))
 		g.reloads.Store(cfg)
+		g.resync(ctx)
 		g.log.Info("the configuration is reloaded", "issuers", len(cfg.Issuers))
 	}
 }
@@ -391,30 +407,4 @@ func rules(cfg *configs.Config) access.Rules {
 		r.Issuers[id] = gateway.Issuer{ID: id, Name: i.Name, Policy: i.Policy()}
 	}
 	return r
-}
-
-// trust is the key sets in force.
-type trust struct {
-	mu   sync.RWMutex
-	sets map[gateway.IssuerID]tokens.KeySet
-}
-
-func (t *trust) keys(id gateway.IssuerID) (tokens.KeySet, bool) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	s, ok := t.sets[id]
-	return s, ok
-}
-
-// set takes key sets that Load has parsed once already.
-func (t *trust) set(cfg *configs.Config, id *tokens.Identity) {
-	sets := map[gateway.IssuerID]tokens.KeySet{gateway.HomeIssuer: tokens.NewKeySet(id.Signing.PublicKey)}
-	for _, i := range cfg.Issuers {
-		if set, err := tokens.ParseKeySet(i.KeySet); err == nil {
-			sets[gateway.IssuerID(i.ID)] = set
-		}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.sets = sets
 }

@@ -1,0 +1,321 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"gardien/gateway"
+	"gardien/gateway/tokens"
+	"gardien/gateway/uplink"
+)
+
+// delivered is one event as watch tells it.
+type delivered struct {
+	Seq     int64             `json:"seq"`
+	Gateway gateway.GatewayID `json:"gateway"`
+	Log     string            `json:"log,omitempty"`
+	Event   json.RawMessage   `json:"event,omitempty"`
+	Online  *bool             `json:"online,omitempty"` // presence
+	At      string            `json:"at,omitempty"`
+}
+
+// key tells one event from another, whatever number the cloud gave it.
+func (d *delivered) key() string {
+	sum := sha256.Sum256(append([]byte(string(d.Gateway)+" "+d.Log+" "), d.Event...))
+	return hex.EncodeToString(sum[:12])
+}
+
+// watcher reads the issuer's feed.
+type watcher struct {
+	*folder
+	cloud   *uplink.Client
+	opening *tokens.OpeningKey
+	errOut  io.Writer // nil: nobody is told of what cannot be read
+}
+
+var errDone = errors.New("done")
+
+// stream reads the feed once, from a place on: f gets events, presence and heads.
+func (w *watcher) stream(ctx context.Context, after string, f func(name string, d delivered) error) error {
+	return w.cloud.Stream(ctx, "/v1/issuers/"+string(w.id)+"/feed?after="+url.QueryEscape(after), func(e uplink.Event) error {
+		switch e.Name {
+		case "event":
+			var l gateway.Delivered
+			if err := json.Unmarshal(e.Data, &l); err != nil {
+				return fmt.Errorf("%w: %v", uplink.ErrNotOurCloud, err)
+			}
+			m, err := tokens.OpenEvent(w.opening, w.id, l.Body, func(gw gateway.GatewayID) (tokens.KeySet, error) {
+				d, err := w.descriptor(ctx, w.cloud, gw, false)
+				if err != nil {
+					return tokens.KeySet{}, err
+				}
+				return d.Keys, nil
+			})
+			if err != nil { // one that cannot be read holds no other up
+				if w.errOut != nil {
+					fmt.Fprintf(w.errOut, "gardien-issuer: event %d of %s is passed by: %v\n", l.Seq, l.Gateway, err)
+				}
+				return f("passed", delivered{Seq: l.Seq})
+			}
+			return f("event", delivered{Seq: l.Seq, Gateway: m.Gateway, Log: m.Log, Event: m.Event})
+		case "presence":
+			var p gateway.Presence
+			if err := json.Unmarshal(e.Data, &p); err != nil {
+				return fmt.Errorf("%w: %v", uplink.ErrNotOurCloud, err)
+			}
+			return f("presence", delivered{Gateway: p.Gateway, Online: &p.Online, At: p.At})
+		}
+		return f(e.Name, delivered{})
+	})
+}
+
+// watched is watch.json: how far events were read, and the latest of them, in case a cloud
+// that was restored sends them again.
+type watched struct {
+	After  int64    `json:"after"`
+	Recent []string `json:"recent"`
+}
+
+const recentEvents = 2000
+
+func (f *folder) readWatched() (w watched, err error) {
+	b, err := os.ReadFile(filepath.Join(f.dir, "watch.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return w, nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, &w)
+	}
+	return w, err
+}
+
+func (f *folder) saveWatched(w watched) error {
+	b, err := json.Marshal(w)
+	if err != nil {
+		return err
+	}
+	return replaceFile(filepath.Join(f.dir, "watch.json"), b, 0o600)
+}
+
+// watchFlags are what watch takes.
+type watchFlags struct {
+	key, webhook, secret string
+	after                int64
+	presence, once       bool
+}
+
+func (t *tool) watchCmd() *cobra.Command {
+	var fl watchFlags
+	cmd := &cobra.Command{Use: "watch --key DIR", Short: "The events of the issuer's grants, as they come", Args: cobra.NoArgs,
+		Long: `watch prints each event once, decrypted, and goes on where it left off: watch.json in DIR
+remembers. With --webhook it also posts each event, in order, and tries until the other
+side answers 2xx; what it refuses with 4xx is told and passed by. A post has the header
+Idempotency-Key, and with --webhook-secret also Gardien-Signature: "t=UNIX,v1=HEX", the
+HMAC-SHA-256 of "UNIX.BODY".`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, c, err := connected(fl.key)
+			if err != nil {
+				return err
+			}
+			opening, err := f.opening()
+			if err != nil {
+				return err
+			}
+			state, err := f.readWatched()
+			if err != nil {
+				return fmt.Errorf("watch.json: %w", err)
+			}
+			if cmd.Flags().Changed("after") {
+				state = watched{After: fl.after}
+			}
+			var hook *webhook
+			if fl.webhook != "" {
+				if hook, err = newWebhook(fl.webhook, fl.secret, t.errOut); err != nil {
+					return err
+				}
+			}
+			return t.watch(cmd.Context(), &watcher{f, c, opening, t.errOut}, fl, state, hook)
+		}}
+	f := cmd.Flags()
+	f.StringVar(&fl.key, "key", "", "the folder that keygen made")
+	f.Int64Var(&fl.after, "after", 0, "begin after this seq, in place of where it left off")
+	f.BoolVar(&fl.presence, "presence", false, "also tell which gateways come and go")
+	f.BoolVar(&fl.once, "once", false, "end when all that there is was told")
+	f.StringVar(&fl.webhook, "webhook", "", "URL to post events to")
+	f.StringVar(&fl.secret, "webhook-secret", "", "file with the secret that signs posts")
+	return cmd
+}
+
+// watch reads the feed until it is told to stop, over connections that end.
+func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watched, hook *webhook) error {
+	failures := 0
+	for {
+		err := w.stream(ctx, strconv.FormatInt(state.After, 10), func(name string, d delivered) error {
+			failures = 0
+			switch name {
+			case "presence":
+				if fl.presence {
+					return t.tell(d)
+				}
+				return nil
+			case "head":
+				if fl.once {
+					return errDone
+				}
+				return nil
+			case "passed":
+				state.After = d.Seq
+				return w.saveWatched(state)
+			case "event":
+			default:
+				return nil
+			}
+			if key := d.key(); !slices.Contains(state.Recent, key) {
+				if err := t.tell(d); err != nil {
+					return err
+				}
+				if hook != nil {
+					if err := hook.post(ctx, d, key); err != nil {
+						return err
+					}
+				}
+				state.Recent = append(state.Recent, key)
+				state.Recent = state.Recent[max(0, len(state.Recent)-recentEvents):]
+			}
+			state.After = d.Seq
+			return w.saveWatched(state)
+		})
+		var refused *uplink.StatusError
+		switch {
+		case errors.Is(err, errDone) || ctx.Err() != nil:
+			return nil
+		case errors.As(err, &refused) && refused.Status < 500 && refused.Status != http.StatusTooManyRequests:
+			return err
+		}
+		wait := time.Millisecond + rand.N(min(500*time.Millisecond<<min(failures, 10), time.Minute))
+		failures++
+		if failures > 1 {
+			fmt.Fprintf(t.errOut, "gardien-issuer: %v; trying again\n", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+	}
+}
+
+// tell prints one line.
+func (t *tool) tell(d delivered) error {
+	if t.json {
+		return json.NewEncoder(t.out).Encode(d)
+	}
+	if d.Online != nil {
+		state := map[bool]string{true: "online", false: "offline"}[*d.Online]
+		_, err := fmt.Fprintf(t.out, "%s  %s  %s\n", d.At, d.Gateway, state)
+		return err
+	}
+	var e gateway.Event
+	if err := json.Unmarshal(d.Event, &e); err != nil {
+		return err
+	}
+	words := []string{e.At, string(d.Gateway), string(e.Type)}
+	for _, p := range [][2]string{{"door", string(e.Door)}, {"grant", e.Grant}, {"reason", string(e.Reason)}, {"ref", e.Sub}} {
+		if p[1] != "" {
+			words = append(words, p[0]+" "+p[1])
+		}
+	}
+	_, err := fmt.Fprintln(t.out, strings.Join(words, "  "))
+	return err
+}
+
+// webhook posts events.
+type webhook struct {
+	url    string
+	secret gateway.Secret
+	http   *http.Client
+	errOut io.Writer
+}
+
+func newWebhook(to, secretFile string, errOut io.Writer) (*webhook, error) {
+	if u, err := url.Parse(to); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+		return nil, usage("--webhook %q: want a URL", to)
+	}
+	h := &webhook{url: to, http: &http.Client{Timeout: 15 * time.Second}, errOut: errOut}
+	if secretFile != "" {
+		b, err := os.ReadFile(secretFile)
+		if err != nil {
+			return nil, err
+		}
+		h.secret = gateway.NewSecret(strings.TrimSpace(string(b)))
+	}
+	return h, nil
+}
+
+// post tries until the other side has the event, or refuses it, or ctx ends.
+func (h *webhook) post(ctx context.Context, d delivered, key string) error {
+	body, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	for failures := 0; ; failures++ {
+		status, err := h.once(ctx, body, key)
+		final := status >= 400 && status < 500 && status != http.StatusRequestTimeout && status != http.StatusTooManyRequests
+		switch {
+		case err == nil && status >= 200 && status < 300:
+			return nil
+		case err == nil && final:
+			fmt.Fprintf(h.errOut, "gardien-issuer: the webhook refuses event %d with %d; it is passed by\n", d.Seq, status)
+			return nil
+		case failures == 0:
+			fmt.Fprintf(h.errOut, "gardien-issuer: the webhook does not take event %d (status %d, %v); trying on\n", d.Seq, status, err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Millisecond + rand.N(min(time.Second<<min(failures, 10), time.Minute))):
+		}
+	}
+}
+
+func (h *webhook) once(ctx context.Context, body []byte, key string) (status int, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, h.url, bytes.NewReader(body))
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Idempotency-Key", key)
+	if !h.secret.IsZero() {
+		now := strconv.FormatInt(time.Now().Unix(), 10)
+		m := hmac.New(sha256.New, []byte(h.secret.Reveal()))
+		m.Write([]byte(now + "."))
+		m.Write(body)
+		req.Header.Set("Gardien-Signature", "t="+now+",v1="+hex.EncodeToString(m.Sum(nil)))
+	}
+	res, err := h.http.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer res.Body.Close()
+	io.Copy(io.Discard, io.LimitReader(res.Body, 64<<10))
+	return res.StatusCode, nil
+}

@@ -1,0 +1,188 @@
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"time"
+
+	"gardien/gateway"
+	"gardien/gateway/access"
+	"gardien/gateway/api"
+	"gardien/gateway/tokens"
+	"gardien/gateway/uplink"
+	"gardien/store"
+)
+
+// The plugs of the uplink.
+
+// wireUplink makes the connection to the cloud, if the configuration names one.
+func (g *Gateway) wireUplink(ctx context.Context) error {
+	g.uplink = nil
+	if g.cfg.Cloud.URL == "" {
+		return nil
+	}
+	u, err := url.Parse(g.cfg.Cloud.URL)
+	if err != nil {
+		return fmt.Errorf("cloud.url: %w", err)
+	}
+	var config *tls.Config
+	if u.Scheme == "https" {
+		var roots *x509.CertPool
+		if g.cfg.Cloud.CA != "" {
+			pem, err := os.ReadFile(g.cfg.Cloud.CA)
+			if err != nil {
+				return fmt.Errorf("cloud.ca: %w", err)
+			}
+			roots = x509.NewCertPool()
+			roots.AppendCertsFromPEM(pem) // Load has seen that there is one
+		}
+		config = uplink.TLSConfig(u.Hostname(), roots, g.clock, pins{g})
+	}
+	client := uplink.NewClient(uplink.ClientOpts{URL: u, TLS: config, Dial: g.opts.Dial,
+		Now: func() time.Time { return g.clock.Read().Wall },
+		Sign: func(now time.Time) (string, error) {
+			return tokens.SignAssertion(g.identity.Signing, string(g.identity.ID), gateway.Origin(u), now)
+		}})
+	reg := registration{g, gateway.Origin(u)}
+	g.uplink = uplink.New(uplink.Opts{Gateway: g.identity.ID, Client: client, Mail: mail{g.access, g.store}, Outbox: outbox{g}, Registration: reg,
+		Clock: g.clock, Log: g.log, LinkUp: uplink.WatchLink(ctx, g.log), Notify: g.noteSoftly})
+	return nil
+}
+
+// noteSoftly appends an event that need not survive a power cut: a network that comes and
+// goes costs no fsync.
+func (g *Gateway) noteSoftly(ctx context.Context, t gateway.EventType) {
+	err := g.store.Follow(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.Append(gateway.Event{Type: t}) })
+	if err != nil {
+		g.log.Error("an event is lost", "type", t, "err", err)
+	}
+}
+
+// resync lets the uplink look at everything again: the rules have changed.
+func (g *Gateway) resync(ctx context.Context) {
+	if g.uplink == nil {
+		return
+	}
+	if err := g.store.Resync(ctx); err != nil {
+		g.log.Error("what was rejected is not looked at again", "err", err)
+		return
+	}
+	g.uplink.Again()
+}
+
+// mail is access and store as the uplink sees them.
+type mail struct {
+	*access.Controller
+	store *store.Store
+}
+
+func (m mail) Position(ctx context.Context) (gateway.Position, error) {
+	p, _, err := m.store.Feed(ctx)
+	return p, err
+}
+
+// outbox is the record as the uplink sees it.
+type outbox struct{ g *Gateway }
+
+func (o outbox) Unsent(ctx context.Context, limit int) (log string, last int64, list []gateway.Letter, err error) {
+	log, last, events, err := o.g.store.Unsent(ctx, limit)
+	if err != nil {
+		return "", 0, nil, err
+	}
+	now := o.g.clock.Read().Wall
+	for _, e := range events {
+		set, _ := o.g.trust.keys(e.Event.Issuer)
+		body, err := o.g.identity.SealEvent(e.Event.Issuer, set, log, e.Event, now)
+		if err != nil {
+			return "", 0, nil, err
+		}
+		list = append(list, gateway.Letter{Seq: e.Seq, To: e.Event.Issuer, Body: body})
+	}
+	return log, last, list, nil
+}
+
+func (o outbox) Sent(ctx context.Context, log string, seq int64) error {
+	return o.g.store.MarkSent(ctx, log, seq)
+}
+
+func (o outbox) Grown() (<-chan struct{}, func()) { return o.g.store.Watch() }
+
+// registration is how this gateway stands with its cloud.
+type registration struct {
+	g      *Gateway
+	origin string
+}
+
+func (r registration) Descriptor() (text, fingerprint string, err error) {
+	d, err := r.g.Descriptor(context.Background())
+	if err != nil {
+		return "", "", err
+	}
+	rules := rules(r.g.reloads.Load())
+	var issuers []string
+	for _, i := range r.g.reloads.Load().Issuers {
+		issuers = append(issuers, i.ID)
+	}
+	b, err := json.Marshal([]any{rules.Doors, issuers, r.g.cfg.Gateway.TimeZone})
+	sum := sha256.Sum256(b)
+	return d.Descriptor, hex.EncodeToString(sum[:8]), err
+}
+
+func (r registration) Registered(ctx context.Context) (string, error) {
+	c, err := r.g.store.Cloud(ctx)
+	if err != nil || c.Origin != r.origin {
+		return "", err
+	}
+	return c.Descriptor, nil
+}
+
+func (r registration) Register(ctx context.Context, fingerprint string) error {
+	return r.g.store.ChangeCloud(ctx, func(c *store.CloudState) {
+		c.Origin, c.Descriptor = r.origin, fingerprint
+	})
+}
+
+// pins remembers the cloud's key.
+type pins struct{ g *Gateway }
+
+func (p pins) Pin() []byte {
+	c, err := p.g.store.Cloud(context.Background())
+	if err != nil {
+		return nil
+	}
+	return c.Pin
+}
+
+func (p pins) SetPin(pin []byte) {
+	if err := p.g.store.ChangeCloud(context.Background(), func(c *store.CloudState) { c.Pin = pin }); err != nil {
+		p.g.log.Warn("the cloud's key is not remembered", "err", err)
+	}
+}
+
+// EnrolInCloud implements api.Backend.
+func (g *Gateway) EnrolInCloud(ctx context.Context, req api.CloudEnrolment) (api.CloudStatus, error) {
+	if g.uplink == nil {
+		return api.CloudStatus{}, api.Fail(http.StatusConflict, "no-cloud", "no cloud is configured: set cloud.url in gardien.yaml and restart gardiend")
+	}
+	if req.Code == "" || len(req.Code) > 128 {
+		return api.CloudStatus{}, api.Fail(http.StatusBadRequest, "bad-request", "code: want the one-time code of the cloud's operator")
+	}
+	err := g.uplink.Enrol(ctx, gateway.NewSecret(req.Code))
+	var refused *uplink.StatusError
+	switch {
+	case errors.As(err, &refused):
+		return api.CloudStatus{}, api.Fail(http.StatusConflict, "not-enrolled", "%v", refused)
+	case err != nil:
+		return api.CloudStatus{}, api.Fail(http.StatusBadGateway, "cloud-unreachable", "%v", err)
+	}
+	return api.CloudStatus{ID: g.identity.ID, Cloud: g.cfg.Cloud.URL}, nil
+}

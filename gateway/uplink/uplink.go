@@ -1,0 +1,452 @@
+package uplink
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// Mail takes in what the feed brings.
+type Mail interface {
+	// Position is the place in the feed that is reached.
+	Position(context.Context) (gateway.Position, error)
+	// Receive takes one item with its place, in one transaction. An error means that nothing
+	// was kept; what it refuses is no error.
+	Receive(context.Context, gateway.FeedItem) error
+	// ReceiveAll takes a snapshot, whose digest was checked, in one transaction.
+	ReceiveAll(context.Context, gateway.FeedSnapshot) error
+	// CaughtUp holds what has come against a head.
+	CaughtUp(context.Context, gateway.FeedHead) (same bool, err error)
+}
+
+// Outbox is the record as the cloud gets it.
+type Outbox interface {
+	// Unsent gives up to limit sealed events after the last that went up, dense from last+1.
+	Unsent(ctx context.Context, limit int) (log string, last int64, list []gateway.Letter, err error)
+	// Sent moves the cursor of a log, back too.
+	Sent(ctx context.Context, log string, seq int64) error
+	// Grown delivers a token when there may be more; stop ends it.
+	Grown() (grown <-chan struct{}, stop func())
+}
+
+// Registration is how the gateway stands with its cloud.
+type Registration interface {
+	// Descriptor gives the signed descriptor, and a fingerprint of what it says.
+	Descriptor() (text, fingerprint string, err error)
+	// Registered gives the fingerprint of what the cloud has; "" where the gateway has not
+	// enrolled there.
+	Registered(context.Context) (fingerprint string, err error)
+	Register(ctx context.Context, fingerprint string) error
+}
+
+// Clock is the gateway's.
+type Clock interface{ Read() gateway.Reading }
+
+// State is how the uplink stands.
+type State string
+
+const (
+	NotEnrolled  State = "not enrolled"
+	Connected    State = "connected"
+	Disconnected State = "disconnected"
+)
+
+// Opts of an Uplink.
+type Opts struct {
+	Gateway      gateway.GatewayID
+	Client       *Client
+	Mail         Mail
+	Outbox       Outbox
+	Registration Registration
+	Clock        Clock
+	Log          *slog.Logger
+	LinkUp       <-chan struct{} // nil: nobody says
+	// Notify is told CloudConnected and CloudLost, with what was lost by.
+	Notify func(context.Context, gateway.EventType)
+}
+
+// Uplink holds the connection.
+type Uplink struct {
+	Opts
+	ready  chan struct{}
+	again  chan struct{} // come at once: enrolled, resync, link up
+	fresh  chan struct{} // to the way up: a new connection
+	mu     sync.Mutex
+	state  State
+	last   string // why it is not connected
+	told   bool   // that it is connected
+	missed bool   // the connection was lost, and not made anew yet
+}
+
+// New makes an uplink.
+func New(o Opts) *Uplink {
+	return &Uplink{Opts: o, ready: make(chan struct{}), again: make(chan struct{}, 1), fresh: make(chan struct{}, 1), state: Disconnected}
+}
+
+// Ready is closed at once: no door waits for the cloud.
+func (u *Uplink) Ready() <-chan struct{} { return u.ready }
+
+func (u *Uplink) String() string { return "uplink" }
+
+// State tells how it stands, and why it is not connected.
+func (u *Uplink) State() (State, string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.state, u.last
+}
+
+// Enrol enrols the gateway with a one-time code.
+func (u *Uplink) Enrol(ctx context.Context, code gateway.Secret) error {
+	text, fingerprint, err := u.Registration.Descriptor()
+	if err != nil {
+		return err
+	}
+	if err := u.Client.Do(ctx, http.MethodPost, "/v1/gateways", map[string]string{"code": code.Reveal(), "descriptor": text}, nil); err != nil {
+		return err
+	}
+	if err := u.Registration.Register(ctx, fingerprint); err != nil {
+		return err
+	}
+	u.Again()
+	return nil
+}
+
+// Again ends the present connection and makes a new one at once.
+func (u *Uplink) Again() { poke(u.again) }
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Run holds the connection until ctx ends.
+func (u *Uplink) Run(ctx context.Context) error {
+	close(u.ready)
+	var wg sync.WaitGroup
+	wg.Go(func() { u.carry(ctx) })
+	b := backoff{}
+	poll := false
+	for ctx.Err() == nil {
+		registered, err := u.Registration.Registered(ctx)
+		if err == nil && registered == "" {
+			u.set(ctx, NotEnrolled, "enrol with: gardien enrol CODE")
+			u.wait(ctx, time.Hour)
+			continue
+		}
+		if err == nil {
+			s := &session{u: u, poll: poll, back: &b}
+			err = s.run(ctx, registered)
+			poll = s.poll
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		if delay := b.next(err); delay > 0 {
+			u.lost(ctx, err)
+			if u.wait(ctx, delay) {
+				b.reset()
+			}
+		}
+	}
+	wg.Wait()
+	u.Client.Close()
+	return nil
+}
+
+// wait sleeps, until a link comes up or somebody wants it at once.
+func (u *Uplink) wait(ctx context.Context, d time.Duration) (woken bool) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+		return false
+	case <-u.again:
+	case <-u.LinkUp:
+	}
+	return true
+}
+
+// lost tells that there is no connection, once a second try has failed, too: a cloud that
+// restarts makes no noise.
+func (u *Uplink) lost(ctx context.Context, err error) {
+	u.mu.Lock()
+	first := u.told && !u.missed
+	u.missed = true
+	u.mu.Unlock()
+	if first {
+		return
+	}
+	u.Log.Info("the cloud is not reached; doors do without it", "err", err)
+	u.set(ctx, Disconnected, err.Error())
+}
+
+// set tells of each change once.
+func (u *Uplink) set(ctx context.Context, s State, why string) {
+	u.mu.Lock()
+	connected := s == Connected
+	changed := connected != u.told
+	u.state, u.last, u.told = s, why, connected
+	if connected {
+		u.missed = false
+	}
+	u.mu.Unlock()
+	if !changed {
+		return
+	}
+	if connected {
+		u.Log.Info("connected to the cloud")
+		u.Notify(ctx, gateway.CloudConnected)
+		return
+	}
+	u.Notify(ctx, gateway.CloudLost)
+}
+
+// The bounds of back-off (N7).
+const (
+	backoffLeast = 500 * time.Millisecond
+	backoffMost  = time.Minute
+)
+
+// backoff draws delays with full jitter.
+type backoff struct{ failures int }
+
+// next gives how long to wait after an error; 0 is not at all.
+func (b *backoff) next(err error) time.Duration {
+	var later *laterError
+	if errors.As(err, &later) {
+		return later.after
+	}
+	if errors.Is(err, errAtOnce) {
+		return 0
+	}
+	bound := min(backoffLeast<<min(b.failures, 10), backoffMost)
+	b.failures++
+	d := time.Millisecond + rand.N(bound)
+	var refused *StatusError
+	if errors.As(err, &refused) {
+		d = max(d, refused.RetryAfter)
+	}
+	return d
+}
+
+func (b *backoff) reset() { b.failures = 0 }
+
+// errAtOnce asks for a new connection without delay.
+var errAtOnce = errors.New("again")
+
+// laterError is a goaway.
+type laterError struct{ after time.Duration }
+
+func (e *laterError) Error() string { return fmt.Sprintf("the cloud asks to come back in %s", e.after) }
+
+// headWithin is how long a feed may be silent: a head comes every 25 s.
+const headWithin = 40 * time.Second
+
+// errNoHead says that a stream brought nothing.
+var errNoHead = errors.New("the stream brings no head: a proxy may keep it back")
+
+// pollFor is how long the feed is polled before a stream is tried again.
+const pollFor = 30 * time.Minute
+
+// session is one connection.
+type session struct {
+	u     *Uplink
+	poll  bool
+	back  *backoff
+	heads int
+	fixes int // snapshots for a digest that differed
+}
+
+func (s *session) path(what string) string {
+	return "/v1/gateways/" + url.PathEscape(string(s.u.Gateway)) + what
+}
+
+func (s *session) run(ctx context.Context, registered string) error {
+	if err := s.register(ctx, registered); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() { // a new address or a resync ends it
+		select {
+		case <-ctx.Done():
+		case <-s.u.again:
+			cancel(errAtOnce)
+		}
+	}()
+	err := s.follow(ctx, cancel)
+	if cause := context.Cause(ctx); cause != nil && errors.Is(err, context.Canceled) {
+		err = cause
+	}
+	if errors.Is(err, errNoHead) && !s.poll && s.heads == 0 {
+		s.u.Log.Info("the feed is polled from now on", "why", err, "for", pollFor)
+		s.poll = true
+		return errAtOnce
+	}
+	return err
+}
+
+// register brings the cloud's copy of the descriptor up to date.
+func (s *session) register(ctx context.Context, registered string) error {
+	text, fingerprint, err := s.u.Registration.Descriptor()
+	if err != nil || fingerprint == registered {
+		return err
+	}
+	if err := s.u.Client.Do(ctx, http.MethodPut, s.path(""), map[string]string{"descriptor": text}, nil); err != nil {
+		return err
+	}
+	return s.u.Registration.Register(ctx, fingerprint)
+}
+
+// follow follows the feed, over snapshots, until something ends it.
+func (s *session) follow(ctx context.Context, cancel context.CancelCauseFunc) error {
+	until := time.Now().Add(pollFor)
+	for {
+		p, err := s.u.Mail.Position(ctx)
+		if err != nil {
+			return err
+		}
+		query := "?epoch=" + url.QueryEscape(p.Epoch) + "&after=" + strconv.FormatInt(p.Seq, 10)
+		if s.poll {
+			err = s.pollOnce(ctx, p, query)
+		} else {
+			err = s.stream(ctx, cancel, p, query)
+		}
+		var refused *StatusError
+		switch {
+		case errors.As(err, &refused) && refused.Status == http.StatusGone || errors.Is(err, errDiffers):
+			if err := s.snapshot(ctx); err != nil {
+				return err
+			}
+		case err != nil:
+			return err
+		case time.Now().After(until):
+			s.poll = false
+			return errAtOnce
+		}
+	}
+}
+
+// errDiffers says that the feed's head is not what has come.
+var errDiffers = errors.New("the feed's digest differs from what has come")
+
+func (s *session) pollOnce(ctx context.Context, p gateway.Position, query string) error {
+	var page gateway.FeedPage
+	// A page has up to 500 items.
+	if err := s.u.Client.do(ctx, http.MethodGet, s.path("/feed"+query+"&wait=55"), nil, &page, 16<<20, 75*time.Second); err != nil {
+		return err
+	}
+	if page.Epoch != p.Epoch {
+		return errDiffers
+	}
+	for _, i := range page.Items {
+		if err := s.item(ctx, p, i); err != nil {
+			return err
+		}
+		p.Seq = i.Seq
+	}
+	if n := len(page.Items); n > 0 && page.Items[n-1].Seq < page.Head && page.Items[n-1].Kind != gateway.ItemCommand {
+		return nil // there is more
+	}
+	return s.head(ctx, page.FeedHead)
+}
+
+// stream reads the feed's events.
+func (s *session) stream(ctx context.Context, cancel context.CancelCauseFunc, p gateway.Position, query string) error {
+	s.heads = 0
+	silence := time.AfterFunc(headWithin, func() { cancel(errNoHead) })
+	defer silence.Stop()
+	return s.u.Client.Stream(ctx, s.path("/feed"+query), func(e Event) error {
+		switch e.Name {
+		case "item":
+			silence.Reset(headWithin)
+			var i gateway.FeedItem
+			if err := json.Unmarshal(e.Data, &i); err != nil {
+				return fmt.Errorf("%w: an item: %v", ErrNotOurCloud, err)
+			}
+			if err := s.item(ctx, p, i); err != nil {
+				return err
+			}
+			p.Seq = i.Seq
+		case "head":
+			silence.Reset(headWithin)
+			var h gateway.FeedHead
+			if err := json.Unmarshal(e.Data, &h); err != nil {
+				return fmt.Errorf("%w: a head: %v", ErrNotOurCloud, err)
+			}
+			return s.head(ctx, h)
+		case "goaway":
+			var g struct {
+				RetryMS int64 `json:"retry_ms"`
+			}
+			json.Unmarshal(e.Data, &g)
+			s.u.Client.Close()
+			return &laterError{min(max(time.Duration(g.RetryMS)*time.Millisecond, 10*time.Millisecond), 2*time.Minute)}
+		}
+		return nil
+	})
+}
+
+// item hands one item on; what came before is passed by.
+func (s *session) item(ctx context.Context, p gateway.Position, i gateway.FeedItem) error {
+	switch {
+	case i.Seq <= p.Seq:
+		return nil
+	case len(i.Body) > gateway.MaxItemBody || len(i.ID) > 64 || !i.Kind.Valid():
+		// Oversized or misshapen: it is recorded as what cannot be read.
+		i.Body = ""
+	}
+	return s.u.Mail.Receive(context.WithoutCancel(ctx), i)
+}
+
+// head holds the feed's head against what has come.
+func (s *session) head(ctx context.Context, h gateway.FeedHead) error {
+	same, err := s.u.Mail.CaughtUp(context.WithoutCancel(ctx), h)
+	if err != nil {
+		return err
+	}
+	if !same {
+		return errDiffers
+	}
+	s.fixes = 0
+	s.back.reset()
+	if s.heads++; s.heads == 1 {
+		s.u.set(ctx, Connected, "")
+		poke(s.u.fresh)
+	}
+	return nil
+}
+
+// snapshot takes all that the mailbox has.
+func (s *session) snapshot(ctx context.Context) error {
+	if s.fixes++; s.fixes > 3 {
+		return errors.New("the feed's digest still differs after three snapshots")
+	}
+	var snap gateway.FeedSnapshot
+	if err := s.u.Client.do(ctx, http.MethodGet, s.path("/snapshot"), nil, &snap, maxSnapshot, snapshotFor); err != nil {
+		return err
+	}
+	if snap.Epoch == "" || gateway.DigestOf(snap.Items) != snap.Digest {
+		return errors.New("the snapshot's digest is not that of its items; nothing of it is taken")
+	}
+	for n := range snap.Items {
+		if i := &snap.Items[n]; i.Kind == gateway.ItemCommand {
+			return errors.New("a snapshot with a command in it; nothing of it is taken")
+		}
+	}
+	s.u.Log.Info("a snapshot of the mailbox is taken in", "items", len(snap.Items), "head", snap.Head)
+	return s.u.Mail.ReceiveAll(context.WithoutCancel(ctx), snap)
+}
