@@ -23,7 +23,8 @@ import (
 // Bounds of what a cloud may answer.
 const (
 	maxAnswer    = 1 << 20
-	maxSnapshot  = 256 << 20
+	maxSnapshot  = 32 << 20 // some 20,000 grants; it must fit into a Pi's memory beside all else
+	maxPage      = 8 << 20  // of a long poll: 500 items
 	answerWithin = 30 * time.Second
 	snapshotFor  = 5 * time.Minute
 )
@@ -95,10 +96,16 @@ var ErrNotOurCloud = errors.New("what answers is not the cloud (a captive portal
 
 // Do sends in (nil: no body) as JSON and decodes the answer into out.
 func (c *Client) Do(ctx context.Context, method, path string, in, out any) error {
-	return c.do(ctx, method, path, in, out, maxAnswer, answerWithin)
+	return c.do(ctx, method, path, in, maxAnswer, answerWithin, func(r io.Reader) error {
+		if out == nil {
+			return nil
+		}
+		return json.NewDecoder(r).Decode(out)
+	})
 }
 
-func (c *Client) do(ctx context.Context, method, path string, in, out any, most int64, within time.Duration) error {
+// do hands an answer of at most so many bytes, which comes within a time, to decode.
+func (c *Client) do(ctx context.Context, method, path string, in any, most int64, within time.Duration, decode func(io.Reader) error) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	res, err := c.send(ctx, method, path, "application/json", in)
@@ -109,20 +116,32 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any, most 
 	if err := isType(res, "application/json"); err != nil {
 		return err
 	}
-	b, err := io.ReadAll(io.LimitReader(res.Body, most+1))
-	if err != nil {
-		return fmt.Errorf("the answer did not arrive whole: %w", err)
-	}
-	if int64(len(b)) > most {
-		return fmt.Errorf("the answer has more than %d bytes", most)
-	}
-	if out == nil {
-		return nil
-	}
-	if err := json.Unmarshal(b, out); err != nil {
-		return fmt.Errorf("%w: %s %s: %v", ErrNotOurCloud, method, path, err)
+	if err := decode(&dense{r: io.LimitReader(res.Body, most)}); err != nil {
+		return fmt.Errorf("%w: %s %s: an answer that is not JSON, or larger than %d bytes: %v", ErrNotOurCloud, method, path, most, err)
 	}
 	return nil
+}
+
+// dense refuses long runs of white space, which cost encoding/json's decoder the square of
+// their length.
+type dense struct {
+	r   io.Reader
+	run int
+}
+
+func (d *dense) Read(b []byte) (int, error) {
+	n, err := d.r.Read(b)
+	for _, c := range b[:n] {
+		switch c {
+		case ' ', '\t', '\r', '\n':
+			if d.run++; d.run > 4096 {
+				return 0, errors.New("white space without end")
+			}
+		default:
+			d.run = 0
+		}
+	}
+	return n, err
 }
 
 func isType(res *http.Response, want string) error {

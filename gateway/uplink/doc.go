@@ -20,8 +20,8 @@
 // # A network that fails
 //
 // HTTP/2 PING finds a dead path within 15 s. Back-off is drawn from nothing to a bound
-// that doubles from 0.5 s to 60 s ("full jitter"), and begins anew when the kernel says
-// that a link or an address came up. What answers and is not our cloud (a captive portal)
+// that grows with the outage from 0.5 s to 60 s ("full jitter"), and begins anew when the
+// kernel says that a link or an address came up. What answers and is not our cloud (a captive portal)
 // is told by its content type and never believed. Answers have bounds, are never unpacked,
 // and never redirected.
 //

@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -220,8 +222,10 @@ const (
 	backoffMost  = time.Minute
 )
 
-// backoff draws delays with full jitter.
-type backoff struct{ failures int }
+// backoff draws delays with full jitter. Their bound is a quarter of the time that the
+// cloud has been away, so that it grows as powers do, and who was away for seconds is back
+// in less.
+type backoff struct{ since time.Time }
 
 // next gives how long to wait after an error; 0 is not at all.
 func (b *backoff) next(err error) time.Duration {
@@ -232,8 +236,10 @@ func (b *backoff) next(err error) time.Duration {
 	if errors.Is(err, errAtOnce) {
 		return 0
 	}
-	bound := min(backoffLeast<<min(b.failures, 10), backoffMost)
-	b.failures++
+	if b.since.IsZero() {
+		b.since = time.Now()
+	}
+	bound := min(max(time.Since(b.since)/4, backoffLeast), backoffMost)
 	d := time.Millisecond + rand.N(bound)
 	var refused *StatusError
 	if errors.As(err, &refused) {
@@ -242,7 +248,7 @@ func (b *backoff) next(err error) time.Duration {
 	return d
 }
 
-func (b *backoff) reset() { b.failures = 0 }
+func (b *backoff) reset() { b.since = time.Time{} }
 
 // errAtOnce asks for a new connection without delay.
 var errAtOnce = errors.New("again")
@@ -345,8 +351,9 @@ var errDiffers = errors.New("the feed's digest differs from what has come")
 
 func (s *session) pollOnce(ctx context.Context, p gateway.Position, query string) error {
 	var page gateway.FeedPage
-	// A page has up to 500 items.
-	if err := s.u.Client.do(ctx, http.MethodGet, s.path("/feed"+query+"&wait=55"), nil, &page, 16<<20, 75*time.Second); err != nil {
+	err := s.u.Client.do(ctx, http.MethodGet, s.path("/feed"+query+"&wait=55"), nil, maxPage, 75*time.Second,
+		func(r io.Reader) error { return json.NewDecoder(r).Decode(&page) })
+	if err != nil {
 		return err
 	}
 	if page.Epoch != p.Epoch {
@@ -402,12 +409,8 @@ func (s *session) stream(ctx context.Context, cancel context.CancelCauseFunc, p 
 
 // item hands one item on; what came before is passed by.
 func (s *session) item(ctx context.Context, p gateway.Position, i gateway.FeedItem) error {
-	switch {
-	case i.Seq <= p.Seq:
+	if i.Seq <= p.Seq {
 		return nil
-	case len(i.Body) > gateway.MaxItemBody || len(i.ID) > 64 || !i.Kind.Valid():
-		// Oversized or misshapen: it is recorded as what cannot be read.
-		i.Body = ""
 	}
 	return s.u.Mail.Receive(context.WithoutCancel(ctx), i)
 }
@@ -436,17 +439,61 @@ func (s *session) snapshot(ctx context.Context) error {
 		return errors.New("the feed's digest still differs after three snapshots")
 	}
 	var snap gateway.FeedSnapshot
-	if err := s.u.Client.do(ctx, http.MethodGet, s.path("/snapshot"), nil, &snap, maxSnapshot, snapshotFor); err != nil {
+	err := s.u.Client.do(ctx, http.MethodGet, s.path("/snapshot"), nil, maxSnapshot, snapshotFor,
+		func(r io.Reader) (err error) { snap, err = readSnapshot(r); return err })
+	if err != nil {
 		return err
 	}
 	if snap.Epoch == "" || gateway.DigestOf(snap.Items) != snap.Digest {
 		return errors.New("the snapshot's digest is not that of its items; nothing of it is taken")
 	}
-	for n := range snap.Items {
-		if i := &snap.Items[n]; i.Kind == gateway.ItemCommand {
-			return errors.New("a snapshot with a command in it; nothing of it is taken")
-		}
+	if slices.ContainsFunc(snap.Items, func(i gateway.Item) bool { return i.Kind == gateway.ItemCommand }) {
+		return errors.New("a snapshot with a command in it; nothing of it is taken")
 	}
 	s.u.Log.Info("a snapshot of the mailbox is taken in", "items", len(snap.Items), "head", snap.Head)
 	return s.u.Mail.ReceiveAll(context.WithoutCancel(ctx), snap)
+}
+
+// readSnapshot reads item by item: the text is never in memory as a whole.
+func readSnapshot(r io.Reader) (s gateway.FeedSnapshot, err error) {
+	dec := json.NewDecoder(r)
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return s, fmt.Errorf("not an object: %w", err)
+	}
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return s, err
+		}
+		var skipped json.RawMessage
+		into := map[string]any{"epoch": &s.Epoch, "head": &s.Head, "digest": &s.Digest}[name.(string)]
+		switch {
+		case name == "items":
+			err = readItems(dec, &s)
+		case into != nil:
+			err = dec.Decode(into)
+		default:
+			err = dec.Decode(&skipped)
+		}
+		if err != nil {
+			return s, err
+		}
+	}
+	_, err = dec.Token()
+	return s, err
+}
+
+func readItems(dec *json.Decoder, s *gateway.FeedSnapshot) error {
+	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
+		return fmt.Errorf("items: not a list: %w", err)
+	}
+	for dec.More() {
+		var i gateway.Item
+		if err := dec.Decode(&i); err != nil {
+			return err
+		}
+		s.Items = append(s.Items, i)
+	}
+	_, err := dec.Token()
+	return err
 }

@@ -1,0 +1,505 @@
+package uplink
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gardien/gateway"
+)
+
+func itemOf(jti string, ver int64) gateway.Item {
+	return gateway.Item{ID: gateway.ItemID("x.example", jti), Kind: gateway.ItemGrant, Ver: ver, Exp: 86400, Body: fmt.Sprintf("%s %d", jti, ver)}
+}
+
+// level holds that the gateway has what the cloud has.
+func level(t *testing.T, r *rig, c *fakeCloud, when string) {
+	t.Helper()
+	synctest.Wait()
+	c.mu.Lock()
+	want := c.headOf()
+	c.mu.Unlock()
+	r.memory.mu.Lock()
+	defer r.memory.mu.Unlock()
+	if got := r.digest(); got != want.Digest || r.pos.Seq != want.Head || r.pos.Epoch != want.Epoch {
+		t.Errorf("%s: the gateway is at %+v, the cloud at %+v; digests equal: %v", when, r.pos, want, got == want.Digest)
+	}
+}
+
+func TestFeedFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		c.put(itemOf("a", 1))
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		level(t, r, c, "at first")
+		if r.snapshots != 1 {
+			t.Errorf("%d snapshots for an empty gateway", r.snapshots)
+		}
+		c.put(itemOf("b", 1))
+		c.put(gateway.Item{ID: gateway.ItemID("x.example", "c"), Kind: gateway.ItemCommand, Ver: 1, Body: "open"})
+		c.put(itemOf("a", 2))
+		level(t, r, c, "after changes")
+		if len(r.received) != 3 || r.snapshots != 1 {
+			t.Errorf("%d items by the stream, %d snapshots", len(r.received), r.snapshots)
+		}
+		if s, _ := r.uplink.State(); s != Connected || !slices.Equal(r.notified, []gateway.EventType{gateway.CloudConnected}) {
+			t.Errorf("state %s, told %v", s, r.notified)
+		}
+		time.Sleep(5 * time.Minute)
+		if n := r.net.dialled(); n != 1 {
+			t.Errorf("%d connections for a quiet day", n)
+		}
+	})
+}
+
+// Whatever the history is: 410, another epoch, a floor beyond us, a change that was lost.
+func TestFeedThatCannotGoOn(t *testing.T) {
+	for name, break_ := range map[string]func(c *fakeCloud){
+		"restored":      func(c *fakeCloud) { c.epoch, c.head, c.log = "e2", 1, nil; clear(c.current) },
+		"compacted":     func(c *fakeCloud) { c.floor = c.head },
+		"lost a change": func(c *fakeCloud) { c.current[itemOf("lost", 1).ID] = itemOf("lost", 1); c.head++ },
+		"another body":  func(c *fakeCloud) { i := itemOf("a", 1); i.Body = "other"; c.current[i.ID] = i },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newFakeCloud()
+				r := start(t, c.ServeHTTP, nil)
+				defer r.stop()
+				c.put(itemOf("a", 1))
+				level(t, r, c, "at first")
+				r.net.setRefuse(true)
+				for n := range 5 {
+					c.put(itemOf(fmt.Sprint(n), 1))
+				}
+				c.change(func() { break_(c) })
+				time.Sleep(10 * time.Second)
+				r.net.setRefuse(false)
+				time.Sleep(time.Minute)
+				level(t, r, c, "after it")
+				// The same while connected.
+				c.put(itemOf("z", 1))
+				c.change(func() { break_(c) })
+				time.Sleep(time.Minute)
+				level(t, r, c, "while connected")
+			})
+		})
+	}
+}
+
+// N7: nothing is applied of a snapshot whose digest is not that of its items.
+func TestSnapshotWithAWrongDigest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		c.put(itemOf("a", 1))
+		c.setSpoil(func(w http.ResponseWriter, q *http.Request) bool {
+			if strings.HasSuffix(q.URL.Path, "/snapshot") {
+				answerJSON(w, 200, `{"epoch":"e1","head":1,"digest":"`+strings.Repeat("A", 43)+`","items":[{"id":"x","kind":"grant","ver":1,"exp":1,"body":"forged"}]}`)
+				return true
+			}
+			return false
+		})
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		time.Sleep(10 * time.Minute)
+		if len(r.items) != 0 || r.snapshots != 0 {
+			t.Errorf("%d items were taken", len(r.items))
+		}
+		if n := len(r.requests()); n > 180 {
+			t.Errorf("%d requests in ten minutes", n)
+		}
+		c.setSpoil(nil)
+		time.Sleep(2 * time.Minute)
+		level(t, r, c, "when it is well")
+	})
+}
+
+// bomb is 10 MiB in 10 KiB.
+var bomb = sync.OnceValue(func() []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write(make([]byte, 10<<20))
+	z.Close()
+	return b.Bytes()
+})
+
+// What answers is not our cloud, or not in a way that can be used: nothing is believed,
+// the gateway does not ask too often, and it comes back when the cloud does.
+func TestStrangeAnswers(t *testing.T) {
+	html := func(w http.ResponseWriter, status int) {
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(status)
+		io.WriteString(w, "<html>Welcome to the hotel. Please log in.")
+	}
+	for name, spoil := range map[string]http.HandlerFunc{
+		"captive portal":         func(w http.ResponseWriter, _ *http.Request) { html(w, 200) },
+		"captive portal, as 410": func(w http.ResponseWriter, q *http.Request) { html(w, 410) },
+		"redirect": func(w http.ResponseWriter, q *http.Request) {
+			http.Redirect(w, q, "http://portal.example/", http.StatusFound)
+		},
+		"401": func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 401, `{"detail":"who?"}`) },
+		"403": func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 403, `{}`) },
+		"404": func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 404, `not JSON`) },
+		"429": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "20")
+			answerJSON(w, 429, `{}`)
+		},
+		"500":                     func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 500, ``) },
+		"410, and no snapshot":    func(w http.ResponseWriter, q *http.Request) { answerJSON(w, 410, `{"epoch":"e9","head":1,"floor":1}`) },
+		"JSON in place of a feed": func(w http.ResponseWriter, _ *http.Request) { answerJSON(w, 200, `{}`) },
+		"nothing, slowly":         func(_ http.ResponseWriter, q *http.Request) { <-q.Context().Done() },
+		"the connection closes":   func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		"a feed of half an event": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "event: item\ndata: {")
+		},
+		"a feed that is not JSON": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "event: head\ndata: {]\n\n")
+		},
+		"an endless line": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			for b := make([]byte, 32<<10); ; {
+				if _, err := w.Write(b); err != nil {
+					return
+				}
+			}
+		},
+		"an endless answer": func(w http.ResponseWriter, q *http.Request) {
+			if strings.HasSuffix(q.URL.Path, "/feed") {
+				answerJSON(w, 410, `{}`)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			for {
+				if _, err := io.WriteString(w, strings.Repeat(" ", 1<<20)); err != nil {
+					return
+				}
+			}
+		},
+		"a gzip bomb": func(w http.ResponseWriter, q *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Write(bomb())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := newFakeCloud()
+				c.put(itemOf("a", 1))
+				c.setSpoil(func(w http.ResponseWriter, q *http.Request) bool { spoil(w, q); return true })
+				r := start(t, c.ServeHTTP, nil)
+				defer r.stop()
+				time.Sleep(10 * time.Minute)
+				if len(r.items) != 0 || r.snapshots != 0 {
+					t.Errorf("%d items were taken", len(r.items))
+				}
+				if s, why := r.uplink.State(); s != Disconnected || why == "" {
+					t.Errorf("state %s: %q", s, why)
+				}
+				// With a mean of half a minute between tries, and a second request for some answers.
+				if n := len(r.requests()); n > 180 {
+					t.Errorf("%d requests in ten minutes", n)
+				}
+				c.setSpoil(nil)
+				time.Sleep(3 * time.Minute)
+				level(t, r, c, "when the cloud is back")
+				if s, _ := r.uplink.State(); s != Connected {
+					t.Errorf("state %s", s)
+				}
+			})
+		})
+	}
+}
+
+// Full jitter from 0.5 s to 60 s; a link that comes up begins anew (N7).
+func TestBackoff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		synctest.Wait()
+		r.net.setRefuse(true)
+		synctest.Wait()
+		was := r.net.dialled()
+		time.Sleep(2 * time.Second)
+		early := r.net.dialled() - was
+		time.Sleep(time.Hour)
+		was = r.net.dialled()
+		time.Sleep(time.Hour)
+		late := r.net.dialled() - was
+		// A mean of 30 s is 120 an hour for the feed; nothing waits to go up.
+		if early < 2 || late < 60 || late > 240 {
+			t.Errorf("%d tries in the first two seconds, %d in a later hour", early, late)
+		}
+		r.net.setRefuse(false)
+		begun := time.Now()
+		poke(r.linkUp)
+		synctest.Wait()
+		if s, _ := r.uplink.State(); s != Connected || time.Since(begun) != 0 {
+			t.Errorf("%s %s after a link came up", s, time.Since(begun))
+		}
+		if want := []gateway.EventType{gateway.CloudConnected, gateway.CloudLost, gateway.CloudConnected}; !slices.Equal(r.notified, want) {
+			t.Errorf("told %v", r.notified)
+		}
+	})
+}
+
+// A refused connection that heals is back within 2 s: the first delays are short.
+func TestBackAfterRefusal(t *testing.T) {
+	for n := range 20 {
+		synctest.Test(t, func(t *testing.T) {
+			c := newFakeCloud()
+			r := start(t, c.ServeHTTP, nil)
+			defer r.stop()
+			synctest.Wait()
+			r.net.setRefuse(true)
+			time.Sleep(time.Duration(n) * 50 * time.Millisecond)
+			c.put(itemOf("a", 1))
+			r.net.setRefuse(false)
+			time.Sleep(2 * time.Second)
+			level(t, r, c, "2 s after it healed")
+		})
+	}
+}
+
+func TestGoAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		away := true
+		c.setSpoil(func(w http.ResponseWriter, q *http.Request) bool {
+			if !strings.HasSuffix(q.URL.Path, "/feed") || !strings.Contains(q.URL.RawQuery, "epoch=e1") || !away {
+				return false
+			}
+			away = false
+			w.Header().Set("Content-Type", "text/event-stream")
+			io.WriteString(w, "event: head\ndata: {\"epoch\":\"e1\",\"head\":0,\"floor\":0,\"digest\":\""+strings.Repeat("A", 43)+"\"}\n\nevent: goaway\ndata: {\"retry_ms\":7000}\n\n")
+			return true
+		})
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		synctest.Wait()
+		c.put(itemOf("a", 1))
+		time.Sleep(6900 * time.Millisecond)
+		if _, ok := r.has(itemOf("a", 1).ID); ok {
+			t.Error("it came back before it was asked to")
+		}
+		time.Sleep(200 * time.Millisecond)
+		level(t, r, c, "7 s after goaway")
+		if want := []gateway.EventType{gateway.CloudConnected}; !slices.Equal(r.notified, want) {
+			t.Errorf("told %v", r.notified)
+		}
+	})
+}
+
+// A proxy that keeps streams to itself: the feed is polled.
+func TestBufferingProxy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		c.setSpoil(func(w http.ResponseWriter, q *http.Request) bool {
+			if strings.HasSuffix(q.URL.Path, "/feed") && !strings.Contains(q.Header.Get("Accept"), "json") && strings.Contains(q.URL.RawQuery, "epoch=e1") {
+				<-q.Context().Done()
+				return true
+			}
+			return false
+		})
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		time.Sleep(41 * time.Second)
+		c.put(itemOf("a", 1))
+		level(t, r, c, "over a proxy that buffers")
+		time.Sleep(10 * time.Minute)
+		c.put(itemOf("b", 1))
+		level(t, r, c, "later")
+		if n := len(r.requests()); n > 30 {
+			t.Errorf("%d requests in eleven minutes", n)
+		}
+		if s, _ := r.uplink.State(); s != Connected {
+			t.Errorf("state %s", s)
+		}
+		// Streams are tried again after half an hour.
+		c.setSpoil(nil)
+		time.Sleep(31 * time.Minute)
+		was := len(r.requests())
+		time.Sleep(30 * time.Minute)
+		if n := len(r.requests()) - was; n > 2 {
+			t.Errorf("still polling: %d requests in half an hour", n)
+		}
+	})
+}
+
+// An item that the database does not take is not passed by.
+func TestDatabaseThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		synctest.Wait()
+		r.memory.mu.Lock()
+		r.fail = errors.New("disk full")
+		r.memory.mu.Unlock()
+		c.put(itemOf("a", 1))
+		c.put(itemOf("b", 1))
+		time.Sleep(time.Minute)
+		level(t, r, c, "when the disk takes it again")
+		if r.snapshots != 1 {
+			t.Errorf("%d snapshots", r.snapshots)
+		}
+	})
+}
+
+// Oversized or misshapen items are the business of who reads them, and hold nothing up.
+func TestMisshapenItems(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		synctest.Wait()
+		big := itemOf("big", 1)
+		big.Body = strings.Repeat("x", gateway.MaxItemBody+1)
+		c.put(big)
+		c.put(gateway.Item{ID: strings.Repeat("i", 65), Kind: "grant", Ver: 1, Body: "b"})
+		c.put(gateway.Item{ID: "k", Kind: "No Kind", Ver: 1, Body: "b"})
+		c.put(itemOf("good", 1))
+		level(t, r, c, "behind them")
+		if r.snapshots != 1 || len(r.received) != 4 {
+			t.Errorf("%d snapshots, %d items", r.snapshots, len(r.received))
+		}
+	})
+}
+
+// A gateway with a wrong clock gets in by the time that the cloud tells.
+func TestClockOfAssertions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		c.setSpoil(func(w http.ResponseWriter, q *http.Request) bool {
+			theirs := time.Now().Add(26 * 365 * 24 * time.Hour)
+			at, err := time.Parse("Bearer "+time.RFC3339, q.Header.Get("Authorization"))
+			if err == nil && theirs.Sub(at).Abs() < time.Minute {
+				return false
+			}
+			w.Header().Set("Date", theirs.UTC().Format(http.TimeFormat))
+			answerJSON(w, 401, `{"detail":"iat"}`)
+			return true
+		})
+		c.put(itemOf("a", 1))
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		level(t, r, c, "with a clock of 26 years ago")
+	})
+}
+
+// L4: in order, once each, whatever happens to answers.
+func TestEventsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		n := 0
+		c.setSpoil(func(w http.ResponseWriter, q *http.Request) bool {
+			if !strings.HasSuffix(q.URL.Path, "/events") {
+				return false
+			}
+			switch n++; n % 5 {
+			case 1:
+				answerJSON(w, 503, `{}`)
+				return true
+			case 3: // it is taken, and the answer is lost
+				c.events(discard{}, q)
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		})
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		for range 20 {
+			r.write(37)
+			time.Sleep(3 * time.Second)
+		}
+		time.Sleep(5 * time.Minute)
+		check := func(when string) {
+			t.Helper()
+			up := c.letters()
+			if len(up) != len(r.letters) {
+				t.Errorf("%s: %d of %d came", when, len(up), len(r.letters))
+			}
+			for i, l := range up {
+				if l != r.letters[i] {
+					t.Fatalf("%s: letter %d is %+v", when, i, l)
+				}
+			}
+		}
+		check("over lost answers")
+		c.setSpoil(nil)
+		// The cloud is restored from a backup: it has lost the last 500, and says so when it is
+		// asked on the next connection, though nothing new waits.
+		c.change(func() { c.up = c.up[:240]; c.logs["log-1"] = 240; c.epoch = "e2" })
+		r.net.setRefuse(true)
+		r.net.setRefuse(false)
+		time.Sleep(time.Minute)
+		check("after a restore")
+		// It may also say it in its own words.
+		c.setSpoil(func(w http.ResponseWriter, q *http.Request) bool {
+			if !strings.HasSuffix(q.URL.Path, "/events") {
+				return false
+			}
+			c.setSpoil(nil)
+			answerJSON(w, 409, `{"resend_from":101}`)
+			return true
+		})
+		c.change(func() { c.up = c.up[:100]; c.logs["log-1"] = 100 })
+		r.write(1)
+		time.Sleep(time.Minute)
+		check("after resend_from")
+	})
+}
+
+type discard struct{}
+
+func (discard) Header() http.Header         { return http.Header{} }
+func (discard) Write(b []byte) (int, error) { return len(b), nil }
+func (discard) WriteHeader(int)             {}
+
+func TestEnrolAndDescriptor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newFakeCloud()
+		r := start(t, c.ServeHTTP, nil)
+		defer r.stop()
+		synctest.Wait()
+		r.memory.mu.Lock()
+		r.registered = "an older descriptor"
+		r.memory.mu.Unlock()
+		r.uplink.Again()
+		time.Sleep(time.Second)
+		if !slices.Contains(r.requests(), "PUT /v1/gateways/"+string(gw)) || r.registered != "the descriptor" {
+			t.Errorf("the cloud was not told of the new descriptor: %v", r.requests())
+		}
+		r.memory.mu.Lock()
+		r.registered = ""
+		r.memory.mu.Unlock()
+		r.uplink.Again()
+		time.Sleep(time.Second)
+		if s, why := r.uplink.State(); s != NotEnrolled || !strings.Contains(why, "gardien enrol") {
+			t.Errorf("state %s: %s", s, why)
+		}
+		was := len(r.requests())
+		time.Sleep(50 * time.Minute)
+		if len(r.requests()) != was {
+			t.Error("it asks before it is enrolled")
+		}
+		if err := r.uplink.Enrol(t.Context(), gateway.NewSecret("code")); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if s, _ := r.uplink.State(); s != Connected {
+			t.Errorf("state %s after it enrolled", s)
+		}
+	})
+}
