@@ -56,7 +56,7 @@ var house = map[string]rule{
 	"cmd/gardien":               {ours: wiring, outside: []string{"github.com/spf13/cobra", "golang.org/x/term"}},
 	"cmd/gardien-issuer":        {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
 	"cmd/gardien-cloud":         {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
-	"cmd/gardien-cloud/service": {ours: wiring, outside: []string{"golang.org/x/sync"}},
+	"cmd/gardien-cloud/service": {ours: wiring, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
 	"cmd/gardien-demo/cable":    {},
 	"cmd/gardien-demo":          {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
 }

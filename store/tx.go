@@ -144,7 +144,6 @@ func (tx *Tx) PutGrant(g gateway.Grant, digest []byte) {
 			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0`,
 		g.ID.Issuer, g.ID.JTI, g.Version, g.Status, doors, g.IssuedAt.Unix(), g.NotBefore.Unix(), g.NotAfter.Unix(),
 		g.Uses, schedule, orNull(g.Sub), orNull(g.Holder), digest)
-	tx.exec("DELETE FROM refused WHERE iss = ? AND jti = ?", g.ID.Issuer, g.ID.JTI)
 }
 
 func orNull(s string) any {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -9,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"gardien/cmd/gardien-demo/cable"
 	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/gateway/tokens"
@@ -33,6 +35,7 @@ issuers:
     doors: [front]
     bearer: true
     one_time_only: true
+cloud: {url: "%s"}
 `
 
 // house is the demo's gateway, in a folder of its own, and its carrier.
@@ -42,7 +45,11 @@ type house struct {
 	process *exec.Cmd
 	gateway gateway.GatewayID
 	carrier *tokens.SigningKey
+	cable   *cable.Cable // to the cloud
 }
+
+// folder of the carrier: what gardien-issuer calls DIR.
+func (h *house) folder() string { return filepath.Join(h.dir, "colis-x") }
 
 func newHouse() (*house, error) {
 	dir, err := os.MkdirTemp("", "gardien-demo-")
@@ -53,17 +60,10 @@ func newHouse() (*house, error) {
 	if h.carrier, err = tokens.GenerateES256(); err != nil {
 		return nil, err
 	}
-	public, err := tokens.MarshalKeySet(h.carrier.PublicKey, nil)
-	if err != nil {
+	if h.cable, err = cable.New("127.0.0.1:1"); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(filepath.Join(dir, "colis-x"), 0o700); err != nil {
-		return nil, err
-	}
-	if err := os.WriteFile(filepath.Join(dir, "colis-x", "jwks.json"), public, 0o600); err != nil {
-		return nil, err
-	}
-	return h, os.WriteFile(h.config(), []byte(config), 0o600)
+	return h, errors.Join(h.makeCarrier(), os.WriteFile(h.config(), fmt.Appendf(nil, config, h.cloudURL()), 0o600))
 }
 
 func (h *house) config() string { return filepath.Join(h.dir, "gardien.yaml") }

@@ -1,7 +1,7 @@
 // Command gardien-demo tells Gardien's story on a laptop: it starts the real daemon in
-// a temporary folder with a simulated door, lets a courier in, refuses forgers, kills
-// the daemon in mid-release and turns its clock back. It needs no root, no network and no
-// hardware. It exits with 0 only if everything happened as told.
+// a temporary folder with a simulated door, lets a courier in, refuses forgers, starts a
+// cloud and a carrier and cuts the cable to them, kills the daemon in mid-release and turns
+// its clock back. It needs no root, no network and no hardware. It exits with 0 only if everything happened as told.
 package main
 
 import (
@@ -55,7 +55,7 @@ func run(args []string, out, errOut io.Writer) int {
 	if err = s.tell(ctx); err == nil && *stay {
 		s.stay(ctx)
 	}
-	if err = errors.Join(err, s.stop(syscall.SIGTERM)); err != nil {
+	if err = errors.Join(err, s.close()); err != nil {
 		fmt.Fprintf(errOut, "gardien-demo: it did not happen as told: %v\nthe daemon's log is %s/log\n", err, s.dir)
 		return 1
 	}

@@ -17,6 +17,7 @@ import (
 // story tells, and holds what happens against what it told.
 type story struct {
 	*house
+	mail  *carrierMail
 	out   io.Writer
 	pause time.Duration
 	begun time.Time
@@ -88,7 +89,7 @@ func (s *story) denied(ctx context.Context, reason gateway.Reason) error {
 
 func (s *story) tell(ctx context.Context) error {
 	fmt.Fprintf(s.out, "A gateway with one simulated door, in %s\n", s.dir)
-	for _, chapter := range []func(context.Context) error{s.begin, s.courier, s.carrierComes, s.forger, s.powerCut, s.clockBack, s.record} {
+	for _, chapter := range []func(context.Context) error{s.begin, s.courier, s.carrierComes, s.forger, s.cloud, s.cableCut, s.powerCut, s.clockBack, s.record} {
 		if err := chapter(ctx); err != nil {
 			return err
 		}
@@ -246,5 +247,12 @@ The gateway goes on running; Ctrl-C ends it. In another terminal, from this fold
   go run ./cmd/gardien sim contact front open
   go run ./cmd/gardien events --follow
 `, s.dir)
+	if s.mail != nil {
+		fmt.Fprintf(s.out, `And as the carrier, over the cloud:
+  go run ./cmd/gardien-issuer fleet --key %[1]s
+  go run ./cmd/gardien-issuer grant --key %[1]s --gateway %[2]s --door front --uses 1 --pin
+  go run ./cmd/gardien-issuer watch --key %[1]s
+`, s.folder(), s.gateway)
+	}
 	<-ctx.Done()
 }

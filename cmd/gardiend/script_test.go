@@ -20,6 +20,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"gardien/cmd/gardien-demo/cable"
 	"gardien/cmd/gardiend/daemon"
 	"gardien/gateway"
 	"gardien/gateway/api"
@@ -86,7 +87,7 @@ var build = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "gardien-bin-"); err != nil {
 		return "", err
 	}
-	out, err := exec.Command("go", "build", "-o", dir+"/", "gardien/cmd/gardien", "gardien/cmd/gardien-issuer").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", dir+"/", "gardien/cmd/gardien", "gardien/cmd/gardien-issuer", "gardien/cmd/gardien-cloud").CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("go build: %w\n%s", err, out)
 	}
@@ -111,7 +112,13 @@ func TestStories(t *testing.T) {
 					return err
 				}
 			}
-			s := &scene{env: e, client: api.NewClient(filepath.Join(e.WorkDir, "api.sock"))}
+			wire, err := cable.New("127.0.0.1:1")
+			if err != nil {
+				return err
+			}
+			e.Defer(wire.Close)
+			e.Setenv("CLOUD", "http://"+wire.Addr())
+			s := &scene{env: e, client: api.NewClient(filepath.Join(e.WorkDir, "api.sock")), cable: wire}
 			e.Values["scene"] = s
 			e.Defer(s.end)
 			return nil
@@ -119,6 +126,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"start": cmdStart, "signal": cmdSignal, "event": cmdEvent, "noevent": cmdNoEvent, "skipevents": cmdSkip,
 			"json": cmdJSON, "advance": cmdAdvance, "step": cmdStep, "goto": cmdGoto, "scan": cmdScan, "corrupt": cmdCorrupt, "door": cmdDoor,
+			"cloud": cmdCloud, "cable": cmdCable, "config": cmdConfig, "webhook": cmdWebhook,
 		},
 	})
 }
@@ -149,7 +157,10 @@ type scene struct {
 	daemon *exec.Cmd
 	ended  chan error   // the end of the daemon
 	log    bytes.Buffer // of all daemons; read after the end only
-	seq    int64        // events that the story has passed
+	cable  *cable.Cable
+	cloud  *exec.Cmd
+	hook   *hook
+	seq    int64 // events that the story has passed
 }
 
 func sceneOf(ts *testscript.TestScript) *scene { return ts.Value("scene").(*scene) }
@@ -158,6 +169,10 @@ func (s *scene) end() {
 	if s.daemon != nil {
 		s.daemon.Process.Kill()
 		<-s.ended
+	}
+	if s.cloud != nil {
+		s.cloud.Process.Kill()
+		s.cloud.Wait()
 	}
 	s.client.Close()
 	s.env.T().Log("[gardiend]\n" + s.log.String())

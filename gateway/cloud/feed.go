@@ -50,6 +50,23 @@ func (s *stream) flush() error {
 	return errors.Join(err, s.out.Flush())
 }
 
+// beats counts breaths: every third is a heartbeat.
+type beats struct {
+	*time.Ticker
+	n int
+}
+
+func newBeats() *beats { return &beats{Ticker: time.NewTicker(breath)} }
+
+// breathe adds a sign of life, the shortest there is, or says that it is time for a head.
+func (b *beats) breathe(s *stream) (head bool) {
+	if b.n++; b.n%3 == 0 {
+		return true
+	}
+	s.buf.WriteString(":\n\n")
+	return false
+}
+
 // numberOf reads a query's number; absent is 0.
 func numberOf(r *request, name string) (int64, error) {
 	q := r.URL.Query().Get(name)
@@ -136,14 +153,14 @@ type feedStream struct {
 
 // run sends the first page and goes on until somebody ends it.
 func (f *feedStream) run(page gateway.FeedPage, done bool) {
-	beat := time.NewTicker(heartbeat)
+	beat := newBeats()
 	defer beat.Stop()
-	force := true
-	for {
+	for force := true; ; {
 		if f.send(page, done, force) != nil {
 			return
 		}
-		if force = false; done {
+		force = false
+		for done {
 			select {
 			case <-f.r.Context().Done():
 				return
@@ -152,8 +169,14 @@ func (f *feedStream) run(page gateway.FeedPage, done bool) {
 				return
 			case <-f.grown:
 			case <-beat.C:
-				force = true
+				if force = beat.breathe(f.out); !force {
+					if f.out.flush() != nil {
+						return
+					}
+					continue
+				}
 			}
+			break
 		}
 		var err error
 		page, done, err = f.next()
@@ -271,7 +294,7 @@ type letterStream struct {
 const fleetEvery = time.Second // a fleet that comes and goes is looked at once a second
 
 func (f *letterStream) run(list []gateway.Delivered, head int64, grown <-chan struct{}) {
-	beat := time.NewTicker(heartbeat)
+	beat := newBeats()
 	defer beat.Stop()
 	var look <-chan time.Time // the next look at the fleet
 	whole := true
@@ -306,7 +329,7 @@ func (f *letterStream) run(list []gateway.Delivered, head int64, grown <-chan st
 			case <-look:
 				look = nil
 			case <-beat.C:
-				whole = true
+				whole = beat.breathe(f.out)
 			}
 		}
 		var err error

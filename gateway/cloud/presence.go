@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	presenceEvery = 200 * time.Millisecond // sightings share a commit
+	presenceEvery = 200 * time.Millisecond // who comes and goes shares a commit
+	positionEvery = 10 * time.Second       // how far gateways are is less urgent
 	pollGrace     = 15 * time.Second       // between two long polls a gateway is here
 )
 
@@ -20,6 +21,7 @@ type presence struct {
 	feeds   map[gateway.GatewayID]int
 	pending map[gateway.GatewayID]gateway.Sighting
 	wake    chan struct{}
+	later   *time.Timer // wakes for positions alone
 }
 
 func (p *presence) init() {
@@ -37,6 +39,14 @@ func (p *presence) note(gw gateway.GatewayID, online *bool, position int64, at t
 		s.Position = position
 	}
 	p.pending[gw] = s
+	if online != nil {
+		p.poke()
+	} else if p.later == nil {
+		p.later = time.AfterFunc(positionEvery, p.poke)
+	}
+}
+
+func (p *presence) poke() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -83,6 +93,10 @@ func (p *presence) take() (list []gateway.Sighting) {
 		list = append(list, s)
 	}
 	clear(p.pending)
+	if p.later != nil {
+		p.later.Stop()
+		p.later = nil
+	}
 	return list
 }
 
@@ -104,6 +118,7 @@ func (p *presence) putBack(list []gateway.Sighting) {
 
 // Run writes sightings until ctx ends, the last ones too.
 func (s *Service) Run(ctx context.Context) error {
+	var last time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -115,9 +130,10 @@ func (s *Service) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(presenceEvery):
+		case <-time.After(presenceEvery - time.Since(last)): // at once, where all was quiet
 		}
 		s.observe(ctx)
+		last = time.Now()
 	}
 }
 
@@ -132,10 +148,7 @@ func (s *Service) observe(ctx context.Context) {
 			}
 			s.presence.putBack(list)
 			s.pause(ctx)
-			select {
-			case s.presence.wake <- struct{}{}:
-			default:
-			}
+			s.presence.poke()
 			return
 		}
 		list = list[n:]

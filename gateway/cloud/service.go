@@ -65,6 +65,7 @@ const (
 	maxBody        = 64 << 10
 	feedBatch      = 500
 	heartbeat      = 25 * time.Second
+	breath         = heartbeat / 3 // a stream is never silent for longer: a client with a PING of 10 s need not ask
 	longestPoll    = 55 * time.Second
 	streamsEach    = 4
 	issuerStreams  = 16

@@ -36,8 +36,11 @@ type bare struct {
 	wal  string
 }
 
-// newBare makes one whose commits write that many pages of the store's size.
-func newBare(b *testing.B, dir string, pages int64) *bare {
+// newBare makes one whose commits write that many pages of the store's size; newBareOf, of
+// another size.
+func newBare(b *testing.B, dir string, pages int64) *bare { return newBareOf(b, dir, 1024, pages) }
+
+func newBareOf(b *testing.B, dir string, size, pages int64) *bare {
 	b.Helper()
 	name := filepath.Join(dir, "bare.db")
 	db, err := sql.Open("sqlite3", "file:"+name+"?_journal_mode=DELETE&_txlock=immediate")
@@ -45,18 +48,19 @@ func newBare(b *testing.B, dir string, pages int64) *bare {
 		b.Fatal(err)
 	}
 	db.SetMaxOpenConns(1)
-	for _, q := range []string{"PRAGMA page_size=1024", "VACUUM", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=0",
+	content := size - 124 // a page holds one row
+	for _, q := range []string{fmt.Sprintf("PRAGMA page_size=%d", size), "VACUUM", "PRAGMA journal_mode=WAL", "PRAGMA synchronous=FULL", "PRAGMA wal_autocheckpoint=0",
 		"CREATE TABLE t (id INTEGER PRIMARY KEY, v BLOB)"} {
 		if _, err := db.Exec(q); err != nil {
 			b.Fatal(err)
 		}
 	}
 	for i := range pages {
-		if _, err := db.Exec("INSERT INTO t VALUES (?, zeroblob(900))", i); err != nil {
+		if _, err := db.Exec("INSERT INTO t VALUES (?, zeroblob(?))", i, content); err != nil {
 			b.Fatal(err)
 		}
 	}
-	stmt, err := db.Prepare("UPDATE t SET v = randomblob(900)")
+	stmt, err := db.Prepare(fmt.Sprintf("UPDATE t SET v = randomblob(%d)", content))
 	if err != nil {
 		b.Fatal(err)
 	}

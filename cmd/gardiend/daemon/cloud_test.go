@@ -79,7 +79,7 @@ func newSky(t testing.TB, dsn string) *sky {
 // up starts the service; stop ends it gently.
 func (s *sky) up(t testing.TB) {
 	t.Helper()
-	l, err := (&net.ListenConfig{KeepAlive: -1}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	l, err := service.Listen(context.Background(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

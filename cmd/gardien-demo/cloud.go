@@ -1,0 +1,267 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"gardien/cmd/gardien-cloud/service"
+	"gardien/gateway"
+	"gardien/gateway/api"
+	"gardien/gateway/cloud"
+	"gardien/gateway/tokens"
+	"gardien/gateway/uplink"
+	"gardien/store/mailbox"
+)
+
+const carrierID gateway.IssuerID = "colis-x.example"
+
+func (h *house) cloudURL() string { return "http://" + h.cable.Addr() }
+
+// makeCarrier makes the carrier's folder, as "gardien-issuer keygen" does.
+func (h *house) makeCarrier() error {
+	opening, err := tokens.GenerateOpening()
+	if err != nil {
+		return err
+	}
+	public, e1 := tokens.MarshalKeySet(h.carrier.PublicKey, &opening.PublicKey)
+	private, e2 := h.carrier.Marshal()
+	open, e3 := opening.Marshal()
+	if err := errors.Join(e1, e2, e3, os.Mkdir(h.folder(), 0o700)); err != nil {
+		return err
+	}
+	for name, b := range map[string][]byte{"jwks.json": public, "private.jwk": private, "opening.jwk": open,
+		"issuer.json": fmt.Appendf(nil, `{"id":%q}`, carrierID), "cloud.json": fmt.Appendf(nil, `{"url":%q}`, h.cloudURL())} {
+		if err := tokens.WriteFile(filepath.Join(h.folder(), name), b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// carrierMail is the carrier's side of the cloud. Its own way to it is another cable.
+type carrierMail struct {
+	client  *uplink.Client
+	opening *tokens.OpeningKey
+	sealTo  *tokens.Descriptor
+	key     *tokens.SigningKey
+	after   int64
+	grants  map[string]bool // that were sent by the cloud
+	stop    func() error
+}
+
+// open starts the cloud in this process, and enrols the carrier and the gateway.
+func (s *story) open(ctx context.Context) error {
+	log, err := os.OpenFile(filepath.Join(s.dir, "cloud.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	listener, err := service.Listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	back, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ready, done := make(chan *service.Running, 1), make(chan error, 1)
+	direct := "http://" + listener.Addr().String()
+	go func() {
+		done <- service.Run(back, service.Options{DB: filepath.Join(s.dir, "mail.db"), Origin: s.cloudURL() + "," + direct, Listener: listener,
+			Log: slog.New(slog.NewTextHandler(log, nil)), Ready: func(r *service.Running) { ready <- r }})
+	}()
+	var running *service.Running
+	select {
+	case running = <-ready:
+	case err := <-done:
+		cancel()
+		return err
+	}
+	s.cable.Retarget(listener.Addr().String())
+	u, err := url.Parse(direct)
+	if err != nil {
+		cancel()
+		return err
+	}
+	s.mail = &carrierMail{key: s.carrier, grants: map[string]bool{}, stop: func() error { cancel(); return errors.Join(<-done, log.Close()) }}
+	s.mail.client = uplink.NewClient(uplink.ClientOpts{URL: u, Sign: func(now time.Time) (string, error) {
+		return tokens.SignAssertion(s.carrier, string(carrierID), direct, now)
+	}})
+	return s.enrol(ctx, running.Box)
+}
+
+func (s *story) enrol(ctx context.Context, box *mailbox.Box) error {
+	forCarrier, forGateway := gateway.NewSecret(gateway.NewJTI()), gateway.NewSecret(gateway.NewJTI())
+	end := time.Now().Add(time.Hour)
+	jwks, err := os.ReadFile(filepath.Join(s.folder(), "jwks.json"))
+	if err := errors.Join(err, box.AddCode(ctx, mailbox.KindIssuer, string(carrierID), forCarrier, end), box.AddCode(ctx, mailbox.KindGateway, string(s.gateway), forGateway, end)); err != nil {
+		return err
+	}
+	private, err := os.ReadFile(filepath.Join(s.folder(), "opening.jwk"))
+	if err == nil {
+		s.mail.opening, err = tokens.ParseOpeningKey(private)
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.mail.client.Do(ctx, http.MethodPost, "/v1/issuers", cloud.IssuerEnrolment{Code: forCarrier.Reveal(), Iss: carrierID, JWKS: jwks}, nil); err != nil {
+		return err
+	}
+	if err := s.client.Do(ctx, http.MethodPost, "/v1/cloud/enrolment", api.CloudEnrolment{Code: forGateway.Reveal()}, nil); err != nil {
+		return err
+	}
+	var d cloud.GatewayDescriptor
+	if err := s.mail.client.Do(ctx, http.MethodGet, "/v1/gateways/"+string(s.gateway), nil, &d); err != nil {
+		return err
+	}
+	s.mail.sealTo, err = tokens.ParseDescriptor(d.Descriptor)
+	return err
+}
+
+// send signs, seals and sends a grant, as "gardien-issuer grant" does.
+func (m *carrierMail) send(ctx context.Context, g gateway.Grant) error {
+	text, err := tokens.SignGrant(m.key, m.sealTo.Gateway, g)
+	if err == nil {
+		text, err = tokens.Seal(text, tokens.TypGrant, m.sealTo.Seal)
+	}
+	if err != nil {
+		return err
+	}
+	return m.client.Do(ctx, http.MethodPut, "/v1/gateways/"+string(m.sealTo.Gateway)+"/items/"+gateway.ItemID(carrierID, g.ID.JTI),
+		cloud.ItemWrite{Kind: gateway.ItemGrant, Ver: g.Version, Exp: gateway.Midnight(g.NotAfter.Unix()), Body: text}, nil)
+}
+
+// news reads the carrier's events until one of a type and grant, and gives their types;
+// those of before the cloud aside.
+func (m *carrierMail) news(ctx context.Context, last gateway.EventType, jti string) (list []string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 12*time.Second)
+	defer cancel()
+	found := errors.New("found")
+	err = m.client.Stream(ctx, fmt.Sprintf("/v1/issuers/%s/feed?after=%d", carrierID, m.after), func(e uplink.Event) error {
+		var d gateway.Delivered
+		if e.Name != "event" {
+			return nil
+		}
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			return err
+		}
+		mailed, err := tokens.OpenEvent(m.opening, carrierID, d.Body, func(gateway.GatewayID) (tokens.KeySet, error) { return m.sealTo.Keys, nil })
+		if err != nil {
+			return err
+		}
+		var event gateway.Event
+		if err := json.Unmarshal(mailed.Event, &event); err != nil {
+			return err
+		}
+		if m.after = d.Seq; event.Sub == mailSub || m.grants[event.Grant] {
+			list = append(list, string(event.Type))
+			m.grants[event.Grant] = true
+		}
+		if event.Type == last && event.Grant == jti {
+			return found
+		}
+		return nil
+	})
+	if errors.Is(err, found) {
+		err = nil
+	}
+	return list, err
+}
+
+const mailSub = "parcel-4712"
+
+// make makes a grant with a PIN, for one entry.
+func (m *carrierMail) make() gateway.Grant {
+	now := time.Now().Truncate(time.Second)
+	return gateway.Grant{ID: gateway.GrantID{Issuer: carrierID, JTI: gateway.NewJTI()}, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
+		IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(time.Hour)}, Uses: 1, Sub: mailSub, PIN: gateway.DrawPIN(gateway.MaxPIN)}
+}
+
+func (s *story) cloud(ctx context.Context) error {
+	s.say("A cloud starts: a blind mailbox. Gateway and carrier enrol there, each once, with a one-time code.")
+	if err := errors.Join(s.open(ctx), s.want(ctx, "cloud_connected")); err != nil {
+		return err
+	}
+	s.say("The carrier, miles away, makes a grant with a PIN, seals it to the gateway, and posts it (gardien-issuer grant --gateway %s …).", s.gateway)
+	g := s.mail.make()
+	if err := errors.Join(s.mail.send(ctx, g), s.want(ctx, "grant_added")); err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "         It arrived by itself. The courier's phone shows the PIN %s; the cloud has never seen it.\n", g.PIN.Reveal())
+	s.say("The courier types it, goes in, and closes the door.")
+	if err := errors.Join(s.keys(ctx, g.PIN.Reveal()+"#"), s.want(ctx, "access_granted", "strike_released"),
+		s.leaf(ctx, "open"), s.leaf(ctx, "close"), s.want(ctx, "access_taken", "strike_secured"), s.secured(ctx)); err != nil {
+		return err
+	}
+	news, err := s.mail.news(ctx, gateway.StrikeSecured, g.ID.JTI)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "         The carrier reads, decrypted: %s\n", strings.Join(news, ", "))
+	return nil
+}
+
+func (s *story) cableCut(ctx context.Context) error {
+	s.say("Two more grants come down. Then the cable to the internet is cut.")
+	used, revoked := s.mail.make(), s.mail.make()
+	if err := errors.Join(s.mail.send(ctx, used), s.mail.send(ctx, revoked), s.want(ctx, "grant_added", "grant_added")); err != nil {
+		return err
+	}
+	s.cable.Refuse()
+	if err := s.want(ctx, "cloud_disconnected"); err != nil {
+		return err
+	}
+	s.say("The first courier's PIN opens all the same: the gateway decides by itself.")
+	if err := errors.Join(s.keys(ctx, used.PIN.Reveal()+"#"), s.want(ctx, "access_granted", "strike_released"),
+		s.leaf(ctx, "open"), s.leaf(ctx, "close"), s.want(ctx, "access_taken", "strike_secured"), s.secured(ctx)); err != nil {
+		return err
+	}
+	s.say("Meanwhile the carrier revokes the other grant. The revocation waits at the cloud.")
+	gone := revoked
+	gone.Status, gone.Version, gone.PIN = gateway.GrantRevoked, 2, gateway.PIN{}
+	if err := s.mail.send(ctx, gone); err != nil {
+		return err
+	}
+	s.say("The cable is mended.")
+	mended := time.Now()
+	s.cable.Heal()
+	if err := s.want(ctx, "grant_revoked"); err != nil {
+		return err
+	}
+	took := time.Since(mended)
+	fmt.Fprintf(s.out, "         The revocation landed %s after that.\n", took.Round(time.Millisecond))
+	if took > 2*time.Second {
+		return fmt.Errorf("the revocation took %s, more than 2 s", took)
+	}
+	if err := errors.Join(s.keys(ctx, revoked.PIN.Reveal()+"#"), s.denied(ctx, gateway.WrongPIN)); err != nil {
+		return err
+	}
+	s.say("What happened while the cable was cut reaches the carrier now, once each and in order.")
+	news, err := s.mail.news(ctx, gateway.GrantRevokedOn, revoked.ID.JTI)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(s.out, "         The carrier reads: %s\n", strings.Join(news, ", "))
+	want := "grant_added, grant_added, access_granted, strike_released, door_opened, access_taken, strike_secured, grant_revoked"
+	if got := strings.Join(news, ", "); got != want {
+		return fmt.Errorf("the carrier read %s, and should have read %s", got, want)
+	}
+	return nil
+}
+
+// close ends what the story started.
+func (s *story) close() error {
+	err := s.stop(syscall.SIGTERM)
+	if s.mail != nil {
+		s.mail.client.Close()
+		err = errors.Join(err, s.mail.stop())
+	}
+	s.cable.Close()
+	return err
+}
