@@ -111,8 +111,11 @@ func (s *sky) up(t testing.TB) {
 // code makes a one-time code.
 func (s *sky) code(t testing.TB, kind, id string) gateway.Secret {
 	t.Helper()
-	code := gateway.NewSecret(gateway.NewJTI())
-	if err := s.box.AddCode(context.Background(), kind, id, code, time.Now().Add(time.Hour)); err != nil {
+	code, now := gateway.NewSecret(gateway.NewJTI()), time.Now()
+	if s.now != nil {
+		now = s.now()
+	}
+	if err := s.box.AddCode(context.Background(), kind, id, code, now.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	return code

@@ -12,6 +12,7 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/gateway/tokens"
+	"gardien/gateway/wallclock"
 )
 
 // house is a gateway under test, in this process, with a carrier.
@@ -20,6 +21,7 @@ type house struct {
 	dir     string
 	client  *api.Client
 	carrier *tokens.SigningKey
+	os      wallclock.OS // nil: the system's
 	stop    func()
 }
 
@@ -64,7 +66,7 @@ func (h *house) start(t testing.TB) {
 	ready := make(chan *Gateway, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), Log: quiet, wired: ready})
+		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), OS: h.os, Log: quiet, wired: ready})
 	}()
 	select {
 	case h.Gateway = <-ready:
