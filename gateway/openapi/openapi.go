@@ -110,6 +110,9 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 	if s, ok := texts[t]; ok {
 		return s
 	}
+	if t.Kind() != reflect.Pointer && t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return map[string]any{"type": "string"}
+	}
 	switch t.Kind() {
 	case reflect.Pointer:
 		inner := schemaOf(t.Elem(), schemas)
@@ -138,9 +141,6 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 	case reflect.Int, reflect.Int64:
 		return map[string]any{"type": "integer"}
 	}
-	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
-		return map[string]any{"type": "string"}
-	}
 	return map[string]any{"type": "object"}
 }
 
@@ -155,9 +155,12 @@ func objectSchema(t reflect.Type, schemas map[string]any) map[string]any {
 	schemas[name] = schema
 	props := map[string]any{}
 	required := []string{}
-	for i := range t.NumField() {
-		member, opts, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")
-		props[member] = schemaOf(t.Field(i).Type, schemas)
+	for _, f := range reflect.VisibleFields(t) {
+		member, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if f.Anonymous && member == "" || !f.IsExported() {
+			continue // its members stand beside the others
+		}
+		props[member] = schemaOf(f.Type, schemas)
 		if opts == "" {
 			required = append(required, member)
 		}
