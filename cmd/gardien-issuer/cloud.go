@@ -123,9 +123,24 @@ func notFound(err error, gw gateway.GatewayID) error {
 	return err
 }
 
-// send writes an item, again and again for half a minute: a write that arrives twice is
-// one.
+// send writes an item, and keeps it for "resend": it is sealed, so nobody but the gateway
+// can read it.
 func (to *target) send(ctx context.Context, i gateway.Item) error {
+	if i.Kind != gateway.ItemCommand {
+		b, err := json.Marshal(i)
+		if err == nil {
+			err = replaceFile(filepath.Join(to.dir, "sent", string(to.descriptor.Gateway), i.ID), b, 0o600)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return to.write(ctx, i)
+}
+
+// write writes an item, again and again for half a minute: a write that arrives twice is
+// one.
+func (to *target) write(ctx context.Context, i gateway.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	path := "/v1/gateways/" + string(to.descriptor.Gateway) + "/items/" + i.ID

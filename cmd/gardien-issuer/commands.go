@@ -15,6 +15,7 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/cloud"
 	"gardien/gateway/tokens"
+	"gardien/gateway/uplink"
 )
 
 func (t *tool) unlockCmd() *cobra.Command {
@@ -263,4 +264,51 @@ func (f *folder) sendKeys(ctx context.Context, to *target, m gateway.Member, jwk
 	}
 	return to.send(ctx, gateway.Item{ID: gateway.ItemID(f.id, tokens.JTIKeys), Kind: gateway.ItemKeys, Ver: k.Version,
 		Exp: k.IssuedAt.AddDate(1, 0, 0).Unix(), Body: text})
+}
+
+func (t *tool) resendCmd() *cobra.Command {
+	var key string
+	cmd := &cobra.Command{Use: "resend --key DIR", Short: "Send all that is not over again: after the cloud was restored from a backup", Args: cobra.NoArgs,
+		Long: `resend writes every item that was sent, and is not over, once more. What the cloud still has
+stays as it is. Run it when the cloud's operator says that a backup was restored.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			f, c, err := connected(key)
+			if err != nil {
+				return err
+			}
+			names, err := filepath.Glob(filepath.Join(f.dir, "sent", "*", "*"))
+			if err != nil {
+				return err
+			}
+			sent := 0
+			for n, name := range names {
+				var i gateway.Item
+				b, err := os.ReadFile(name)
+				if err == nil {
+					err = json.Unmarshal(b, &i)
+				}
+				if err != nil {
+					return fmt.Errorf("%s: %w", name, err)
+				}
+				if i.Exp < time.Now().Unix() {
+					os.Remove(name)
+					continue
+				}
+				gw := gateway.GatewayID(filepath.Base(filepath.Dir(name)))
+				to := &target{f, &tokens.Descriptor{Gateway: gw}, c}
+				var refused *uplink.StatusError
+				if err := to.write(cmd.Context(), i); errors.As(err, &refused) && refused.Status == http.StatusConflict {
+					continue // it has a newer one
+				} else if err != nil {
+					return fmt.Errorf("%w; %d of %d were sent: run the command again", err, n, len(names))
+				}
+				sent++
+				if sent%500 == 0 {
+					fmt.Fprintf(t.errOut, "%d of %d\n", n+1, len(names))
+				}
+			}
+			return t.print(map[string]int{"sent": sent}, func() { fmt.Fprintf(t.out, "%d items are at the cloud\n", sent) })
+		}}
+	cmd.Flags().StringVar(&key, "key", "", "the folder that keygen made")
+	return cmd
 }

@@ -18,7 +18,8 @@ import (
 // folder is an issuer's DIR: private.jwk and opening.jwk (0600), jwks.json for
 // gateways, issuer.json, and grants.jsonl, what was issued so far. With a cloud there are
 // also cloud.json, gateways/ID.jws (descriptors), manifests/ID (gateways that get
-// manifests) and watch.json (how far events were read).
+// manifests), sent/ID (sealed items, as they were sent) and watch.json (how far events were
+// read).
 type folder struct {
 	dir string
 	id  gateway.IssuerID

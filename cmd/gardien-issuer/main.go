@@ -71,7 +71,7 @@ prints). Integration, step by step: configs/carriers.md in the source.`,
 		RunE: func(*cobra.Command, []string) error { return usage("name a command") },
 	}
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "print JSON, for programs")
-	root.AddCommand(t.keygenCmd(), t.enrolCmd(), t.fleetCmd(), t.grantCmd(), t.revokeCmd(), t.unlockCmd(), t.manifestCmd(), t.watchCmd(), t.rotateCmd())
+	root.AddCommand(t.keygenCmd(), t.enrolCmd(), t.fleetCmd(), t.grantCmd(), t.revokeCmd(), t.unlockCmd(), t.manifestCmd(), t.watchCmd(), t.rotateCmd(), t.resendCmd())
 	return root
 }
 

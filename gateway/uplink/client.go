@@ -117,6 +117,10 @@ func (c *Client) do(ctx context.Context, method, path string, in any, most int64
 		return err
 	}
 	if err := decode(&dense{r: io.LimitReader(res.Body, most)}); err != nil {
+		var lost net.Error
+		if errors.As(err, &lost) || ctx.Err() != nil {
+			return fmt.Errorf("the answer did not arrive whole: %w", err)
+		}
 		return fmt.Errorf("%w: %s %s: an answer that is not JSON, or larger than %d bytes: %v", ErrNotOurCloud, method, path, most, err)
 	}
 	return nil
