@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -106,6 +107,11 @@ proxy that ends TLS in front of it; --origin is then the address that clients us
 				}
 			}
 			defer systemd.Stopping()
+			// Streams are memory that lives long and changes little: collecting twice as often costs
+			// little time, and a third of the garbage's space.
+			if os.Getenv("GOGC") == "" {
+				debug.SetGCPercent(40)
+			}
 			return service.Run(cmd.Context(), o)
 		}}
 	f := cmd.Flags()

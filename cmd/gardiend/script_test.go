@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -31,8 +32,21 @@ import (
 // daemon. gardiend is this test binary, so that a story can move its clock from
 // outside; gardien and gardien-issuer are built.
 
+// tidy removes what the stories built, at the end of all of them.
+type tidy struct{ *testing.M }
+
+func (m tidy) Run() int {
+	code := m.M.Run()
+	if built.Load() {
+		if dir, err := build(); err == nil {
+			os.RemoveAll(dir)
+		}
+	}
+	return code
+}
+
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tidy{m}, map[string]func(){
 		"gardiend": func() { os.Exit(run(os.Args[1:], daemon.Options{OS: storyClock()})) },
 		"pairer":   pairer,
 		"wrongusage": func() { // runs a command that must end with 2
@@ -83,7 +97,10 @@ func (s storyOS) Now() (time.Time, time.Duration, string) {
 	return wall.Add(c.Wall), since + c.Boot, boot
 }
 
+var built atomic.Bool // build has run
+
 var build = sync.OnceValues(func() (dir string, err error) {
+	built.Store(true)
 	if dir, err = os.MkdirTemp("", "gardien-bin-"); err != nil {
 		return "", err
 	}
@@ -95,13 +112,19 @@ var build = sync.OnceValues(func() (dir string, err error) {
 })
 
 func TestStories(t *testing.T) {
+	p := storyParams(t)
+	p.Dir = "testdata/script"
+	testscript.Run(t, p)
+}
+
+// storyParams are what every story has.
+func storyParams(t *testing.T) testscript.Params {
+	t.Helper()
 	bin, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(bin) })
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+	return testscript.Params{
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("PATH", bin+string(os.PathListSeparator)+e.Getenv("PATH"))
 			e.Setenv("GARDIEN_SOCKET", filepath.Join(e.WorkDir, "api.sock"))
@@ -128,7 +151,7 @@ func TestStories(t *testing.T) {
 			"json": cmdJSON, "advance": cmdAdvance, "step": cmdStep, "goto": cmdGoto, "scan": cmdScan, "corrupt": cmdCorrupt, "door": cmdDoor,
 			"cloud": cmdCloud, "cable": cmdCable, "config": cmdConfig, "webhook": cmdWebhook,
 		},
-	})
+	}
 }
 
 const house = `gateway: {name: Maison, time_zone: Europe/Paris, state_dir: state}

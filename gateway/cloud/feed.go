@@ -98,7 +98,7 @@ func (s *Service) feed(r *request) error {
 	defer leave()
 	grown, stop := s.Mailbox.WatchGateway(r.gateway)
 	defer stop()
-	page, done, err := s.Mailbox.Feed(r.Context(), r.gateway, p, feedBatch, r.now)
+	page, done, err := s.look(r.Context(), r.gateway, p, r.now)
 	if err != nil {
 		return err
 	}
@@ -112,6 +112,15 @@ func (s *Service) feed(r *request) error {
 	f := &feedStream{s: s, r: r, out: openStream(r.w), grown: grown, position: p}
 	f.run(page, done)
 	return nil
+}
+
+// look reads the feed after a position.
+func (s *Service) look(ctx context.Context, gw gateway.GatewayID, p gateway.Position, now time.Time) (page gateway.FeedPage, done bool, err error) {
+	err = aside(func() (err error) {
+		page, done, err = s.Mailbox.Feed(ctx, gw, p, feedBatch, now)
+		return err
+	})
+	return page, done, err
 }
 
 // poll answers with what there is, or waits for it.
@@ -131,7 +140,7 @@ func (s *Service) poll(r *request, p gateway.Position, page gateway.FeedPage, gr
 			return r.Context().Err()
 		}
 		var err error
-		if page, _, err = s.Mailbox.Feed(r.Context(), r.gateway, p, feedBatch, s.Now()); err != nil {
+		if page, _, err = s.look(r.Context(), r.gateway, p, s.Now()); err != nil {
 			return err
 		}
 	}
@@ -156,10 +165,10 @@ func (f *feedStream) run(page gateway.FeedPage, done bool) {
 	beat := newBeats()
 	defer beat.Stop()
 	for force := true; ; {
-		if f.send(page, done, force) != nil {
+		if aside(func() error { return f.send(page, done, force) }) != nil {
 			return
 		}
-		force = false
+		page.Items, force = nil, false
 		for done {
 			select {
 			case <-f.r.Context().Done():
@@ -221,7 +230,7 @@ func (f *feedStream) send(page gateway.FeedPage, done, force bool) error {
 // next reads on; a database that is away for a moment does not end the stream.
 func (f *feedStream) next() (gateway.FeedPage, bool, error) {
 	for begun := time.Now(); ; {
-		page, done, err := f.s.Mailbox.Feed(f.r.Context(), f.r.gateway, f.position, feedBatch, f.s.Now())
+		page, done, err := f.s.look(f.r.Context(), f.r.gateway, f.position, f.s.Now())
 		var gone *gateway.FeedGone
 		if err == nil || errors.As(err, &gone) || errors.Is(err, gateway.ErrNoSuchGateway) || f.r.Context().Err() != nil || time.Since(begun) > databaseFor {
 			return page, done, err

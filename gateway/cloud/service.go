@@ -200,7 +200,18 @@ func (s *Service) serve(rt route, w http.ResponseWriter, r *http.Request) error 
 		}
 		return rt.handle(req)
 	}
-	return s.authenticated(rt, req)
+	if err := aside(func() error { return s.authenticated(rt, req) }); err != nil {
+		return err
+	}
+	return rt.handle(req)
+}
+
+// aside runs f on a stack of its own. Signatures and database calls need deep ones, and a
+// stream would keep what it once needed for as long as it lives: some 30 kB for each gateway.
+func aside(f func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return <-done
 }
 
 func address(r *http.Request) string {
@@ -253,7 +264,7 @@ func (s *Service) asGateway(rt route, r *request, a Assertion, gw gateway.Gatewa
 		return notListed()
 	}
 	r.gateway = gw
-	return rt.handle(r)
+	return nil
 }
 
 // notListed tells nobody which gateways there are.
@@ -282,7 +293,7 @@ func (s *Service) asIssuer(rt route, r *request, a Assertion, iss gateway.Issuer
 		return notListed()
 	}
 	r.issuer = iss
-	return rt.handle(r)
+	return nil
 }
 
 // read decodes a body of at most limit bytes; members that are not known are somebody's

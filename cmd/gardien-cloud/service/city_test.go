@@ -342,6 +342,7 @@ func BenchmarkCity(b *testing.B) {
 	c.all("connected", 1)
 	progress("all connected after %s", time.Since(begun).Round(time.Millisecond))
 	ours := (rss(b, c.cloud.Process.Pid) - before) / float64(len(c.citizens))
+	progress("%.1f kB each: %s", ours, c.memory())
 	down, round, commits := c.commands(box)
 	progress("the service is killed and started again")
 	seen := make([]int64, len(c.citizens))
@@ -377,6 +378,27 @@ func BenchmarkCity(b *testing.B) {
 	b.ReportMetric(q(commits, 0.5), "two-commits-p50-ms")
 	b.ReportMetric(q(commits, 0.99), "two-commits-p99-ms")
 	b.ReportMetric(back.Seconds(), "back-s(≤10)")
+}
+
+// memory says what the service's memory is made of.
+func (c *city) memory() string {
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.roots}, DisableKeepAlives: true}}
+	res, err := client.Get("https://" + c.addr + "/metrics")
+	if err != nil {
+		return err.Error()
+	}
+	defer res.Body.Close()
+	var parts []string
+	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
+		words := strings.Fields(lines.Text())
+		if len(words) != 2 || !slices.Contains([]string{"go_memstats_stack_inuse_bytes", "go_memstats_heap_alloc_bytes", "go_memstats_heap_inuse_bytes",
+			"go_memstats_heap_idle_bytes", "go_memstats_heap_released_bytes", "go_goroutines"}, words[0]) {
+			continue
+		}
+		v, _ := strconv.ParseFloat(words[1], 64)
+		parts = append(parts, fmt.Sprintf("%s %.1fk/gateway", strings.TrimPrefix(words[0], "go_memstats_"), v/1000/float64(len(c.citizens))))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // bareMemory connects as many streams to the bare server and gives kB of each.
