@@ -387,8 +387,6 @@ func (c *chaos) writer(stop <-chan struct{}) {
 			return
 		case <-tick.C:
 		}
-		c.pause.Lock()
-		c.pause.Unlock()
 		jti, ver, status := fmt.Sprint("g", n), int64(1), gateway.GrantActive
 		if len(open) > 0 && rng.IntN(100) < 45 {
 			k := rng.IntN(len(open))
@@ -397,26 +395,33 @@ func (c *chaos) writer(stop <-chan struct{}) {
 		} else {
 			open = append(open, jti)
 		}
-		now := time.Now().Truncate(time.Second)
-		text, err := tokens.SignGrant(c.key, c.gateway.Gateway, gateway.Grant{ID: gateway.GrantID{Issuer: chaosIssuer, JTI: jti}, Version: ver, Status: status,
-			Doors: []gateway.DoorID{"front"}, IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(24 * time.Hour)}, Uses: 1})
-		if err == nil {
-			text, err = tokens.Seal(text, tokens.TypGrant, c.gateway.Seal)
-		}
-		if err != nil {
-			c.t.Error(err)
-			return
-		}
-		item := gateway.Item{ID: gateway.ItemID(chaosIssuer, jti), Kind: gateway.ItemGrant, Ver: ver, Exp: gateway.Midnight(now.Add(24 * time.Hour).Unix()), Body: text}
-		if n%40 == 39 {
-			c.put(gateway.Item{ID: gateway.ItemID(chaosIssuer, "x"+jti), Kind: "horoscope", Ver: 1, Exp: item.Exp, Body: "of tomorrow"}, stop)
-			c.put(gateway.Item{ID: gateway.ItemID(chaosIssuer, "y"+jti), Kind: "grant", Ver: 1, Exp: item.Exp, Body: "rubbish"}, stop)
-		}
-		c.mu.Lock()
-		c.model[jti], c.status[jti] = item, status // whether or not the answer comes: it is written again
-		c.mu.Unlock()
-		c.put(item, stop)
+		c.change(n, jti, ver, status, stop)
 	}
+}
+
+// change makes one change of the issuer's.
+func (c *chaos) change(n int, jti string, ver int64, status gateway.GrantStatus, stop <-chan struct{}) {
+	c.pause.Lock()
+	defer c.pause.Unlock()
+	now := time.Now().Truncate(time.Second)
+	text, err := tokens.SignGrant(c.key, c.gateway.Gateway, gateway.Grant{ID: gateway.GrantID{Issuer: chaosIssuer, JTI: jti}, Version: ver, Status: status,
+		Doors: []gateway.DoorID{"front"}, IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(24 * time.Hour)}, Uses: 1})
+	if err == nil {
+		text, err = tokens.Seal(text, tokens.TypGrant, c.gateway.Seal)
+	}
+	if err != nil {
+		c.t.Error(err)
+		return
+	}
+	item := gateway.Item{ID: gateway.ItemID(chaosIssuer, jti), Kind: gateway.ItemGrant, Ver: ver, Exp: gateway.Midnight(now.Add(24 * time.Hour).Unix()), Body: text}
+	if n%40 == 39 {
+		c.put(gateway.Item{ID: gateway.ItemID(chaosIssuer, "x"+jti), Kind: "horoscope", Ver: 1, Exp: item.Exp, Body: "of tomorrow"}, stop)
+		c.put(gateway.Item{ID: gateway.ItemID(chaosIssuer, "y"+jti), Kind: "grant", Ver: 1, Exp: item.Exp, Body: "rubbish"}, stop)
+	}
+	c.mu.Lock()
+	c.model[jti], c.status[jti] = item, status // whether or not the answer comes: it is written again
+	c.mu.Unlock()
+	c.put(item, stop)
 }
 
 // put writes an item until it is acknowledged.

@@ -31,7 +31,6 @@ func newPipes() *pipes { return &pipes{accept: make(chan net.Conn)} }
 // pipe can go dead: nothing passes, and nobody is told.
 type pipe struct {
 	net.Conn
-	mu   sync.Mutex
 	dead chan struct{}
 	done chan struct{}
 	once sync.Once
