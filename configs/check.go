@@ -1,7 +1,6 @@
 package configs
 
 import (
-	"crypto/x509"
 	"encoding"
 	"fmt"
 	"io"
@@ -160,13 +159,6 @@ func (l *loader) check(c *Config, o Opts) {
 	if c.Cloud.URL != "" {
 		if u, err := url.Parse(c.Cloud.URL); err != nil || u.Host == "" || u.Scheme != "https" && !loopback(u) {
 			bad("cloud.url", fmt.Sprintf("%q is not an https address", c.Cloud.URL), "write it as in https://cloud.example")
-		}
-	}
-	if c.Cloud.CA != "" {
-		if pem, err := os.ReadFile(c.Cloud.CA); err != nil {
-			bad("cloud.ca", err.Error(), "put the authority's PEM file there, or leave it out for the system's authorities")
-		} else if !x509.NewCertPool().AppendCertsFromPEM(pem) {
-			bad("cloud.ca", c.Cloud.CA+" holds no certificate in PEM", "put the authority's PEM file there")
 		}
 	}
 	l.doors(c, bad)

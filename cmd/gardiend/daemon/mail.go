@@ -43,7 +43,9 @@ func (g *Gateway) wireUplink(ctx context.Context) error {
 				return fmt.Errorf("cloud.ca: %w", err)
 			}
 			roots = x509.NewCertPool()
-			roots.AppendCertsFromPEM(pem) // Load has seen that there is one
+			if !roots.AppendCertsFromPEM(pem) {
+				return fmt.Errorf("cloud.ca: %s holds no certificate in PEM: put the authority's PEM file there, or leave it out for the system's authorities", g.cfg.Cloud.CA)
+			}
 		}
 		config = uplink.TLSConfig(u.Hostname(), roots, g.clock, pins{g})
 	}
