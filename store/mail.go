@@ -278,7 +278,12 @@ func (s *Store) Unsent(ctx context.Context, limit int) (log string, last int64, 
 }
 
 // MarkSent says that the log has gone up to a number, be it lower than before: the cloud
-// may have lost what it had. It need not be durable, for the cloud knows doubles.
+// may have lost what it had. The first call of a process must be the cloud's own word. It
+// need not be durable, for the cloud knows doubles.
+//
+// Numbers mean one event for ever. Where that cannot hold, a new log begins: a power cut
+// took events that had gone up already, so that their numbers would name others; or the
+// cloud has lost what is forgotten here.
 func (s *Store) MarkSent(ctx context.Context, log string, seq int64) error {
 	return s.Follow(ctx, func(tx *Tx) error {
 		var have string
@@ -287,10 +292,29 @@ func (s *Store) MarkSent(ctx context.Context, log string, seq int64) error {
 			return tx.err
 		}
 		tx.get("sent", &at)
-		at.Up = min(at.Base+seq, tx.s.head.up)
+		up := at.Base + seq
+		if first := !s.asked; first && up > s.upAtOpen {
+			at = sent{s.upAtOpen, s.upAtOpen}
+			tx.put("log", newLogID())
+		} else if next := tx.firstUp(up); up < at.Up && next > up+1 {
+			at = sent{next - 1, next - 1}
+			tx.put("log", newLogID())
+		} else {
+			at.Up = min(up, s.head.up)
+		}
+		s.asked = true
 		tx.put("sent", at)
 		return tx.err
 	})
+}
+
+// firstUp is the first number of the outbox after one; where there is none, the next to come.
+func (tx *Tx) firstUp(after int64) int64 {
+	var n sql.NullInt64
+	if tx.row("SELECT min(up) FROM events WHERE up > ?", []any{after}, &n); n.Valid {
+		return n.Int64
+	}
+	return tx.s.head.up + 1
 }
 
 // abandon begins a new log after what can never go up: it is gone. A log of which nothing

@@ -124,6 +124,7 @@ func TestOutbox(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	mark(log, 0) // the cloud's word first
 	mark(log, 4)
 	wantUnsent(t, "after four", s, 4, 5, 6)
 	mark("another log", 6)
@@ -132,6 +133,8 @@ func TestOutbox(t *testing.T) {
 	s = mailed(t, dir, c)
 	note(t, s, "carrier.example", 1)
 	wantUnsent(t, "after a restart", s, 4, 5, 7)
+	mark(log, 6)
+	wantUnsent(t, "the cloud has what was found here", s, 6, 7, 7)
 	mark(log, 2)
 	wantUnsent(t, "the cloud has lost some", s, 2, 3, 7)
 	mark(log, 99)
@@ -167,6 +170,55 @@ func TestOutbox(t *testing.T) {
 	s.Close()
 	s = mailed(t, dir, c)
 	wantUnsent(t, "and after a restart", s, 0, 1, 3)
+}
+
+// L4 over a power cut: events that had gone up already are gone here, and others would have
+// taken their numbers. These go up all the same, in a log of their own.
+func TestOutboxAfterPowerCut(t *testing.T) {
+	dir, c := t.TempDir(), newClock()
+	s := mailed(t, dir, c)
+	note(t, s, "carrier.example", 5)
+	log, _, _ := unsent(t, s)
+	s.Close()
+	s = mailed(t, dir, c) // with the five that were durable; the cloud has seven
+	note(t, s, "carrier.example", 3)
+	if err := s.MarkSent(t.Context(), log, 7); err != nil {
+		t.Fatal(err)
+	}
+	if next := wantUnsent(t, "the cloud has more", s, 0, 1, 3); next == log {
+		t.Error("two events have one number")
+	}
+}
+
+// A cloud that begins again empty asks for what is forgotten here: what is left goes up.
+func TestOutboxForANewCloud(t *testing.T) {
+	ctx := t.Context()
+	c := newClock()
+	s := mailed(t, t.TempDir(), c)
+	mark := func(log string, seq int64) {
+		t.Helper()
+		if err := s.MarkSent(ctx, log, seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, _, _ := unsent(t, s)
+	mark(log, 0)
+	note(t, s, "carrier.example", 4)
+	mark(log, 4)
+	c.set(c.Read().Wall.Add(100 * 24 * time.Hour))
+	note(t, s, "carrier.example", 2)
+	if n, err := s.Retain(ctx, c.Read().Earliest.Add(-90*24*time.Hour)); err != nil || n == 0 {
+		t.Fatalf("%d, %v", n, err)
+	}
+	wantUnsent(t, "two are left", s, 4, 5, 6)
+	mark(log, 0)
+	next := wantUnsent(t, "the cloud is new", s, 0, 1, 2)
+	if next == log {
+		t.Error("numbers are missing, and the log goes on")
+	}
+	mark(next, 0)
+	mark(next, 2)
+	wantUnsent(t, "all are up", s, 2, 3, 2)
 }
 
 // A9, F10 over a restored backup: keys, manifests and commands are not undone.

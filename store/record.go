@@ -223,7 +223,10 @@ func (s *Store) loadHead() error {
 	if err := stateOf(context.Background(), s.conn, "sent", &gone); err != nil {
 		return err
 	}
-	defer func() { s.head.up = max(up.Int64, gone.Up) }()
+	defer func() {
+		s.head.up = max(up.Int64, gone.Up)
+		s.upAtOpen, s.asked = s.head.up, false
+	}()
 	var saved savedHead
 	err := s.conn.QueryRowContext(context.Background(), "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").Scan(&s.head.seq, &hash)
 	if errors.Is(err, sql.ErrNoRows) {

@@ -54,6 +54,9 @@ type Store struct {
 	lax    bool // synchronous is NORMAL, for a Follow
 	doubt  bool // an fsync may have failed: see rewrite
 
+	upAtOpen int64 // the last number of the outbox that this process found
+	asked    bool  // the cloud has said how far the log has come, since this process found it
+
 	watchers watchers
 	ready    chan struct{}
 	setAside string

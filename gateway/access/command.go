@@ -45,8 +45,9 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 		} else if ahead(m.IssuedAt, a.At) == nil {
 			a.c.heard(tx, m.Issuer, m.IssuedAt, a.At)
 		}
-		// An issuer's clock may be a little ahead: the command is still of now.
-		if g.NotBefore.After(a.At.Latest) {
+		// A command has no beginning but iat, which an issuer's clock may put a little ahead,
+		// and ours may not be sure to have passed: it is of now all the same.
+		if g.NotBefore.After(a.At.Earliest) {
 			g.NotBefore = a.At.Earliest
 		}
 		f := a.c.facts(tx, g, a.Door, a.At)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -195,8 +197,13 @@ func (c *Controller) Receive(ctx context.Context, i gateway.FeedItem) error {
 	return err
 }
 
-// ReceiveAll takes a snapshot, whose digest the caller has checked, in one transaction.
-// What the gateway has taken already is not looked at again; what the snapshot does not
+// atOnce is how many documents of a snapshot share a transaction: whoever stands at a door
+// waits for one at most.
+const atOnce = 200
+
+// ReceiveAll takes a snapshot, whose digest the caller has checked. What it brings goes in
+// by and by, each document good for itself; the place in the feed follows in one last
+// transaction, so that whatever comes between begins anew. What the gateway has taken already is not looked at again; what the snapshot does not
 // have stays, for a mailbox that says nothing deletes nothing.
 func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) error {
 	have, err := c.ledger.TakenMail(ctx)
@@ -218,8 +225,28 @@ func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) err
 	docs := c.openAll(s.Items, func(i gateway.Item) bool { return i.Kind != gateway.ItemKeys && !known(i) })
 	at := c.clock.Read()
 	refused := map[int]*gateway.Refusal{}
+	apply := func(tx Tx, n int) {
+		if _, r := c.apply(tx, *docs[n], at); r != nil {
+			refused[n] = r
+		}
+	}
+	applied := map[int]bool{}
+	for chunk := range slices.Chunk(grantsOf(s.Items, docs), atOnce) {
+		err := c.ledger.Follow(ctx, func(tx Tx) error {
+			for _, n := range chunk {
+				delete(refused, n)
+				apply(tx, n)
+				applied[n] = true
+			}
+			return tx.Err()
+		})
+		if err != nil {
+			return err
+		}
+	}
+	early := maps.Clone(refused)
 	err = c.ledger.Update(ctx, func(tx Tx) error {
-		clear(refused)
+		refused = maps.Clone(early)
 		tx.ResetMail(gateway.Position{Epoch: s.Epoch, Seq: s.Head})
 		// Manifests last: they speak of the grants.
 		for _, manifests := range []bool{false, true} {
@@ -227,10 +254,8 @@ func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) err
 				if (i.Kind == gateway.ItemManifest) != manifests {
 					continue
 				}
-				if docs[n] != nil {
-					if _, r := c.apply(tx, *docs[n], at); r != nil {
-						refused[n] = r
-					}
+				if docs[n] != nil && !applied[n] {
+					apply(tx, n)
 				}
 				tx.PutMail(gateway.FeedItem{Item: i}, refused[n] == nil && !again[n])
 			}
@@ -244,6 +269,16 @@ func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) err
 		c.reject(ctx, docs[n].id, r, at)
 	}
 	return nil
+}
+
+// grantsOf numbers the documents that do not speak of others.
+func grantsOf(items []gateway.Item, docs []*document) (list []int) {
+	for n, d := range docs {
+		if d != nil && items[n].Kind != gateway.ItemManifest {
+			list = append(list, n)
+		}
+	}
+	return list
 }
 
 // openAll verifies many items on all processors.

@@ -46,7 +46,9 @@ func (s *stream) event(name string, id int64, v any) {
 func (s *stream) flush() error {
 	s.out.SetWriteDeadline(time.Now().Add(writeTimeout))
 	_, err := s.w.Write(s.buf.Bytes())
-	s.buf.Reset()
+	if s.buf.Reset(); s.buf.Cap() > 16<<10 { // a batch was large once: thousands of idle streams keep no such thing
+		s.buf = bytes.Buffer{}
+	}
 	return errors.Join(err, s.out.Flush())
 }
 

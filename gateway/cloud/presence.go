@@ -57,11 +57,8 @@ func (p *presence) poke() {
 func (p *presence) come(gw gateway.GatewayID, position int64, at time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var online *bool
-	if p.feeds[gw]++; p.feeds[gw] == 1 {
-		online = new(true)
-	}
-	p.note(gw, online, position, at)
+	p.feeds[gw]++
+	p.note(gw, new(true), position, at) // be it the second: another replica may have had it since the first
 }
 
 // leave says that a feed ended.

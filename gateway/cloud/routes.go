@@ -145,6 +145,11 @@ func (s *Service) descriptor(r *request) error {
 }
 
 func (s *Service) snapshot(r *request) error {
+	leave, ok := s.limits.enter("s/"+string(r.gateway), 1)
+	if !ok {
+		return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "at most one snapshot at once")
+	}
+	defer leave()
 	snap, err := s.Mailbox.Snapshot(r.Context(), r.gateway)
 	if err != nil {
 		return err

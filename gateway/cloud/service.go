@@ -11,6 +11,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -70,12 +71,13 @@ const (
 	streamsEach    = 4
 	issuerStreams  = 16
 	writeTimeout   = 30 * time.Second
+	answerTimeout  = 5 * time.Minute  // a snapshot over a thin line
 	databaseFor    = 30 * time.Second // a stream outlives a database that is away
 	gatewayPerSec  = 50
 	gatewayBurst   = 500
 	issuerPerSec   = 2000
 	issuerBurst    = 10000
-	strangerPerSec = 200 // codes are too long to guess; this bounds the work
+	strangerPerSec = 200 // codes are too long to guess; this bounds the work of those who have no key
 	strangerBurst  = 2000
 )
 
@@ -210,7 +212,14 @@ func (s *Service) serve(rt route, w http.ResponseWriter, r *http.Request) error 
 // stream would keep what it once needed for as long as it lives: some 30 kB for each gateway.
 func aside(f func() error) error {
 	done := make(chan error, 1)
-	go func() { done <- f() }()
+	go func() {
+		defer func() {
+			if p := recover(); p != nil { // net/http would catch it on its own stack
+				done <- fmt.Errorf("panic: %v\n%s", p, debug.Stack())
+			}
+		}()
+		done <- f()
+	}()
 	return <-done
 }
 
@@ -333,6 +342,7 @@ func send(w http.ResponseWriter, status int, contentType string, body []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
 	w.WriteHeader(status)
 	w.Write(body)
 }

@@ -16,20 +16,22 @@ func (u *Uplink) carry(ctx context.Context) {
 	grown, stop := u.Outbox.Grown()
 	defer stop()
 	var b backoff
-	for connected := false; ; {
+	for connected, asked := false, false; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-u.fresh:
-			connected = true
+			connected, asked = true, false
 			b.reset()
-			if err := u.ask(ctx); err != nil {
-				u.Log.Info("the cloud did not say how far the record has come up", "err", err)
-			}
 		case <-grown:
 		}
 		for connected && ctx.Err() == nil {
-			more, err := u.carryBatch(ctx)
+			more, err := true, error(nil)
+			if asked {
+				more, err = u.carryBatch(ctx)
+			} else if err = u.ask(ctx); err == nil {
+				asked = true
+			}
 			if err == nil && more {
 				continue
 			}
@@ -37,11 +39,11 @@ func (u *Uplink) carry(ctx context.Context) {
 				break
 			}
 			u.Log.Info("events wait", "err", err)
-			// A new connection: this one may be dead (sync.md §5.4).
-			u.Client.Close()
+			u.Client.Close() // where the feed is a long poll, the connection may be a dead one (sync.md §5.4)
 			select {
 			case <-ctx.Done():
 			case <-u.fresh:
+				asked = false
 				b.reset()
 			case <-time.After(b.next(err)):
 			}
@@ -56,14 +58,18 @@ type answer struct {
 	ResendFrom *int64 `json:"resend_from"`
 }
 
-// ask learns how far the cloud has come with our log; it may have lost some of it. An
-// empty log has nothing to ask.
+// ask learns how far the cloud has come with our log: it may have lost some of it, or have
+// more than we do. Nothing goes up before that is known.
 func (u *Uplink) ask(ctx context.Context) error {
 	log, last, _, err := u.Outbox.Unsent(ctx, 0)
-	if err != nil || last == 0 {
+	if err != nil {
 		return err
 	}
-	return u.upload(ctx, log, last, nil)
+	next, err := u.upload(ctx, log, last, []gateway.Letter{})
+	if err != nil {
+		return err
+	}
+	return u.Outbox.Sent(ctx, log, next)
 }
 
 // carryBatch carries one batch and moves the cursor.
@@ -79,23 +85,31 @@ func (u *Uplink) carryBatch(ctx context.Context) (more bool, err error) {
 			break
 		}
 	}
-	return true, u.upload(ctx, log, last, list)
+	next, err := u.upload(ctx, log, last, list)
+	if err != nil {
+		return false, err
+	}
+	if err := u.Outbox.Sent(ctx, log, next); err != nil {
+		return false, err
+	}
+	if next <= last { // it begins again further back, or says so for ever
+		return false, errors.New("the cloud does not take the next events")
+	}
+	return true, nil
 }
 
-func (u *Uplink) upload(ctx context.Context, log string, last int64, list []gateway.Letter) error {
-	if list == nil {
-		list = []gateway.Letter{}
-	}
+// upload sends letters and gives the number up to which the cloud has the log now.
+func (u *Uplink) upload(ctx context.Context, log string, last int64, list []gateway.Letter) (next int64, err error) {
 	var a answer
-	err := u.Client.Do(ctx, http.MethodPost, "/v1/gateways/"+string(u.Gateway)+"/events", gateway.Upload{Log: log, Letters: list}, &a)
+	err = u.Client.Do(ctx, http.MethodPost, "/v1/gateways/"+string(u.Gateway)+"/events", gateway.Upload{Log: log, Letters: list}, &a)
 	var refused *StatusError
 	if errors.As(err, &refused) && refused.Status == http.StatusConflict && json.Unmarshal(refused.Body, &a) == nil && (a.Expect != nil || a.ResendFrom != nil) {
 		err = nil
 	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	next := last + int64(len(list))
+	next = last + int64(len(list))
 	for _, from := range []*int64{a.Expect, a.ResendFrom} {
 		if from != nil {
 			next = *from - 1
@@ -104,11 +118,5 @@ func (u *Uplink) upload(ctx context.Context, log string, last int64, list []gate
 	if a.Ack != nil {
 		next = *a.Ack
 	}
-	if next == last && len(list) > 0 {
-		return errors.New("the cloud does not take the next events")
-	}
-	if next == last {
-		return nil
-	}
-	return u.Outbox.Sent(ctx, log, next)
+	return max(next, 0), nil
 }

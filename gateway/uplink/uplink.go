@@ -144,7 +144,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		registered, err := u.Registration.Registered(ctx)
 		if err == nil && registered == "" {
 			u.set(ctx, NotEnrolled, "enrol with: gardien enrol CODE")
-			u.wait(ctx, time.Hour)
+			u.wait(ctx, time.Hour, nil)
 			continue
 		}
 		if err == nil {
@@ -157,7 +157,11 @@ func (u *Uplink) Run(ctx context.Context) error {
 		}
 		if delay := b.next(err); delay > 0 {
 			u.lost(ctx, err)
-			if u.wait(ctx, delay) {
+			up := u.LinkUp
+			if told(err) {
+				up = nil // the cloud has said when
+			}
+			if u.wait(ctx, delay, up) {
 				b.reset()
 			}
 		}
@@ -167,8 +171,19 @@ func (u *Uplink) Run(ctx context.Context) error {
 	return nil
 }
 
-// wait sleeps, until a link comes up or somebody wants it at once.
-func (u *Uplink) wait(ctx context.Context, d time.Duration) (woken bool) {
+// told reports whether the cloud itself said when to come back.
+func told(err error) bool {
+	var later *laterError
+	var refused *StatusError
+	return errors.As(err, &later) || errors.As(err, &refused) && refused.RetryAfter > 0
+}
+
+// wait sleeps, until a link comes up from now on or somebody wants it at once.
+func (u *Uplink) wait(ctx context.Context, d time.Duration, up <-chan struct{}) (woken bool) {
+	select { // what came up while we were connected
+	case <-up:
+	default:
+	}
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
@@ -176,7 +191,7 @@ func (u *Uplink) wait(ctx context.Context, d time.Duration) (woken bool) {
 	case <-t.C:
 		return false
 	case <-u.again:
-	case <-u.LinkUp:
+	case <-up:
 	}
 	return true
 }
@@ -352,7 +367,7 @@ var errDiffers = errors.New("the feed's digest differs from what has come")
 func (s *session) pollOnce(ctx context.Context, p gateway.Position, query string) error {
 	var page gateway.FeedPage
 	err := s.u.Client.do(ctx, http.MethodGet, s.path("/feed"+query+"&wait=55"), nil, maxPage, 75*time.Second,
-		func(r io.Reader) error { return json.NewDecoder(r).Decode(&page) })
+		func(r io.Reader) (err error) { page, err = readPage(r); return err })
 	if err != nil {
 		return err
 	}
@@ -452,48 +467,4 @@ func (s *session) snapshot(ctx context.Context) error {
 	}
 	s.u.Log.Info("a snapshot of the mailbox is taken in", "items", len(snap.Items), "head", snap.Head)
 	return s.u.Mail.ReceiveAll(context.WithoutCancel(ctx), snap)
-}
-
-// readSnapshot reads item by item: the text is never in memory as a whole.
-func readSnapshot(r io.Reader) (s gateway.FeedSnapshot, err error) {
-	dec := json.NewDecoder(r)
-	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
-		return s, fmt.Errorf("not an object: %w", err)
-	}
-	for dec.More() {
-		name, err := dec.Token()
-		if err != nil {
-			return s, err
-		}
-		var skipped json.RawMessage
-		into := map[string]any{"epoch": &s.Epoch, "head": &s.Head, "digest": &s.Digest}[name.(string)]
-		switch {
-		case name == "items":
-			err = readItems(dec, &s)
-		case into != nil:
-			err = dec.Decode(into)
-		default:
-			err = dec.Decode(&skipped)
-		}
-		if err != nil {
-			return s, err
-		}
-	}
-	_, err = dec.Token()
-	return s, err
-}
-
-func readItems(dec *json.Decoder, s *gateway.FeedSnapshot) error {
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return fmt.Errorf("items: not a list: %w", err)
-	}
-	for dec.More() {
-		var i gateway.Item
-		if err := dec.Decode(&i); err != nil {
-			return err
-		}
-		s.Items = append(s.Items, i)
-	}
-	_, err := dec.Token()
-	return err
 }

@@ -3,6 +3,7 @@ package uplink
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -56,7 +57,7 @@ func TestFeedFollows(t *testing.T) {
 			t.Errorf("state %s, told %v", s, r.notified)
 		}
 		time.Sleep(5 * time.Minute)
-		if n := r.net.dialled(); n != 1 {
+		if n := r.net.dialled(); n > 2 { // HTTP/1 in memory: one for the stream, one for the way up
 			t.Errorf("%d connections for a quiet day", n)
 		}
 	})
@@ -335,6 +336,65 @@ func TestBufferingProxy(t *testing.T) {
 			t.Errorf("still polling: %d requests in half an hour", n)
 		}
 	})
+}
+
+// Many empty items are few bytes: their number is bound, too (N4).
+func TestListsAreBounded(t *testing.T) {
+	long := func(n int) io.Reader {
+		return strings.NewReader(`{"x":[1],"items":[` + strings.Repeat("{},", n-1) + `{}],"head":7}`)
+	}
+	if p, err := readPage(long(maxPageItems)); err != nil || len(p.Items) != maxPageItems || p.Head != 7 {
+		t.Errorf("%d items, head %d, %v", len(p.Items), p.Head, err)
+	}
+	if _, err := readPage(long(maxPageItems + 1)); err == nil {
+		t.Error("a page without bound")
+	}
+	if _, err := readSnapshot(long(maxSnapshotItems + 1)); err == nil {
+		t.Error("a snapshot without bound")
+	}
+	for _, bad := range []string{"", "[]", `{"items":{}}`, `{"items":[}`, `{"items":[{}]`, `{"head":"x"}`, "null"} {
+		if _, err := readSnapshot(strings.NewReader(bad)); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}
+
+// The kernel repeats itself: what is up already is no news.
+func TestLinkNews(t *testing.T) {
+	message := func(kind uint16, body ...byte) []byte {
+		b := binary.NativeEndian.AppendUint32(nil, uint32(16+len(body)))
+		b = binary.NativeEndian.AppendUint16(b, kind)
+		return append(append(b, make([]byte, 10)...), body...)
+	}
+	link := func(kind uint16, index, flags uint32) []byte {
+		b := binary.NativeEndian.AppendUint32(make([]byte, 4), index)
+		b = binary.NativeEndian.AppendUint32(b, flags)
+		return message(kind, append(b, 0, 0, 0, 0)...)
+	}
+	address := func(kind uint16, index uint32, last byte) []byte {
+		b := binary.NativeEndian.AppendUint32(make([]byte, 4), index)
+		b = binary.NativeEndian.AppendUint16(b, 8)
+		b = binary.NativeEndian.AppendUint16(b, 1) // IFA_ADDRESS
+		return message(kind, append(b, 192, 0, 2, last)...)
+	}
+	const newLink, delLink, newAddr, delAddr, up, running = 16, 17, 20, 21, 1, 0x40
+	seen := links{}
+	for n, step := range []struct {
+		message []byte
+		news    bool
+	}{
+		{link(newLink, 2, up), false}, {link(newLink, 2, up|running), true}, {link(newLink, 2, up|running), false},
+		{address(newAddr, 2, 7), true}, {address(newAddr, 2, 7), false}, {address(newAddr, 2, 8), true},
+		{address(delAddr, 2, 7), false}, {address(newAddr, 2, 7), true},
+		{link(newLink, 2, up), false}, {link(newLink, 2, up|running), true},
+		{link(delLink, 2, 0), false}, {link(newLink, 2, up|running), true},
+		{append(link(newLink, 2, up|running), address(newAddr, 3, 7)...), true},
+		{message(newLink), false}, {message(newAddr, 1, 2), false}, {[]byte{200, 0, 0, 0, 1}, false}, {nil, false},
+	} {
+		if got := seen.cameUp(step.message); got != step.news {
+			t.Errorf("message %d: news %v", n, got)
+		}
+	}
 }
 
 // An item that the database does not take is not passed by.

@@ -98,8 +98,8 @@ func (t *tx) describe(r gateway.Registration) error {
 	for _, iss := range r.Issuers {
 		if !slices.Contains(had, iss) {
 			// What it wrote when it was listened to before is still there.
-			t.exec(`INSERT INTO listens (gw, iss, items) VALUES ($1, $2, (SELECT count(*) FROM items WHERE gw = $1 AND iss = $2 AND current AND kind <> 'command'))
-				ON CONFLICT DO NOTHING`, string(r.ID), string(iss))
+			t.exec(`INSERT INTO listens (gw, iss, items, bytes) SELECT $1, $2, count(*), coalesce(sum(length(body) + $3), 0)
+				FROM items WHERE gw = $1 AND iss = $2 AND current AND kind <> 'command' ON CONFLICT DO NOTHING`, string(r.ID), string(iss), itemOverhead)
 		}
 		t.topics = append(t.topics, issuerTopic(iss))
 	}

@@ -10,18 +10,26 @@ import (
 	"gardien/gateway"
 )
 
-// MaxItems is how many items an issuer may have at one gateway.
-const MaxItems = 20_000
+// What an issuer may have at one gateway: so many items, and of the bytes that a gateway
+// takes in one snapshot an equal share with the others that it listens to. One issuer's
+// plenty must not keep another's revocation from arriving.
+const (
+	MaxItems     = 20_000
+	maxBytes     = 24 << 20
+	itemOverhead = 150 // bytes of an item in a snapshot besides its body
+	slack        = 256 // bytes that a new version may always be longer: a revocation is
+)
 
 // Put writes an item of an issuer. isNew is false where it was there already, word for
 // word. Refusals are ErrNoSuchGateway, ErrNotOwner, ErrMailboxFull and *VersionConflict.
 func (b *Box) Put(ctx context.Context, gw gateway.GatewayID, iss gateway.IssuerID, i gateway.Item, now time.Time) (seq int64, isNew bool, err error) {
 	err = b.update(ctx, func(t *tx) error {
 		seq, isNew = 0, false
-		var head, count int64
+		var head, count, bytes, sharers int64
 		var digest []byte
 		if !t.row("SELECT head, digest FROM gateways WHERE id = $1"+t.lock(), []any{string(gw)}, &head, &digest) ||
-			!t.row("SELECT items FROM listens WHERE gw = $1 AND iss = $2", []any{string(gw), string(iss)}, &count) {
+			!t.row("SELECT items, bytes, (SELECT count(*) FROM listens WHERE gw = $1) FROM listens WHERE gw = $1 AND iss = $2",
+				[]any{string(gw), string(iss)}, &count, &bytes, &sharers) {
 			return errors.Join(t.err, gateway.ErrNoSuchGateway)
 		}
 		d, err := scanDigest(digest)
@@ -32,28 +40,36 @@ func (b *Box) Put(ctx context.Context, gw gateway.GatewayID, iss gateway.IssuerI
 		var oldIss gateway.IssuerID
 		had := t.row("SELECT seq, iss, kind, ver, body FROM items WHERE gw = $1 AND id = $2 AND current", []any{string(gw), i.ID},
 			&seq, &oldIss, &old.Kind, &old.Ver, &old.Body)
+		ver := old.Ver
+		grows := int64(len(i.Body) - len(old.Body))
+		full := bytes+grows+itemOverhead > maxBytes/sharers
+		mine := oldIss == iss
+		if had && !mine && i.ID == own(iss, i.Kind) { // a stranger stands in its place
+			mine, old.Ver = true, 0
+		}
 		switch {
 		case t.err != nil:
 			return t.err
-		case had && oldIss != iss:
+		case had && !mine:
 			return gateway.ErrNotOwner
 		case had && i.Ver == old.Ver && i.Body == old.Body:
 			return nil
 		case had && i.Ver <= old.Ver:
 			return &gateway.VersionConflict{Ver: old.Ver}
-		case !had && count >= MaxItems:
+		case i.Kind != gateway.ItemCommand && (!had && count >= MaxItems || full && (!had || grows > slack)):
 			return gateway.ErrMailboxFull
 		}
 		if had {
 			t.exec("UPDATE items SET current = false WHERE gw = $1 AND seq = $2", string(gw), seq)
 			if old.Kind != gateway.ItemCommand {
+				old.Ver = ver
 				d.Toggle(old.Sum())
+				t.count(gw, oldIss, -1, -len(old.Body)-itemOverhead)
 			}
-		} else if i.Kind != gateway.ItemCommand {
-			t.exec("UPDATE listens SET items = items + 1 WHERE gw = $1 AND iss = $2", string(gw), string(iss))
 		}
 		if i.Kind != gateway.ItemCommand {
 			d.Toggle(i.Sum())
+			t.count(gw, iss, 1, len(i.Body)+itemOverhead)
 		}
 		seq, isNew = head+1, true
 		t.exec("INSERT INTO items (gw, seq, id, iss, kind, ver, exp, body, written, current) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, true)",
@@ -63,6 +79,21 @@ func (b *Box) Put(ctx context.Context, gw gateway.GatewayID, iss gateway.IssuerI
 		return t.err
 	})
 	return seq, isNew, err
+}
+
+// own is the id of the one item of its kind that an issuer has, "" for kinds of which it
+// has many.
+func own(iss gateway.IssuerID, kind gateway.ItemKind) string {
+	switch kind {
+	case gateway.ItemManifest, gateway.ItemKeys:
+		return gateway.ItemID(iss, string(kind))
+	}
+	return ""
+}
+
+// count keeps what an issuer has at a gateway.
+func (t *tx) count(gw gateway.GatewayID, iss gateway.IssuerID, items, bytes int) {
+	t.exec("UPDATE listens SET items = items + $1, bytes = bytes + $2 WHERE gw = $3 AND iss = $4", items, bytes, string(gw), string(iss))
 }
 
 // Feed gives up to limit changes after a position, in order, and the head that they lead
@@ -202,7 +233,7 @@ func (b *Box) Compact(ctx context.Context, gw gateway.GatewayID, before time.Tim
 		if err != nil {
 			return err
 		}
-		gone := map[gateway.IssuerID]int{}
+		gone, bytes := map[gateway.IssuerID]int{}, map[gateway.IssuerID]int{}
 		t.each("SELECT id, iss, ver, body FROM items WHERE gw = $1 AND current AND kind <> 'command' AND exp < $2", []any{string(gw), seconds(before)},
 			func(rows *sql.Rows) error {
 				var i gateway.Item
@@ -210,11 +241,12 @@ func (b *Box) Compact(ctx context.Context, gw gateway.GatewayID, before time.Tim
 				err := rows.Scan(&i.ID, &iss, &i.Ver, &i.Body)
 				d.Toggle(i.Sum())
 				gone[iss]++
+				bytes[iss] += len(i.Body) + itemOverhead
 				return err
 			})
 		t.exec("DELETE FROM items WHERE gw = $1 AND kind <> 'command' AND (NOT current OR exp < $2)", string(gw), seconds(before))
 		for iss, n := range gone {
-			t.exec("UPDATE listens SET items = items - $1 WHERE gw = $2 AND iss = $3", n, string(gw), string(iss))
+			t.count(gw, iss, -n, -bytes[iss])
 		}
 		t.exec("UPDATE gateways SET digest = $1, floor = head WHERE id = $2", d[:], string(gw))
 		t.topics = append(t.topics, gatewayTopic(gw))

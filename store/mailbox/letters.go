@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -93,7 +94,7 @@ func (b *Box) Letters(ctx context.Context, iss gateway.IssuerID, after int64, li
 
 // Observe writes what feeds have seen of gateways.
 func (b *Box) Observe(ctx context.Context, changes []gateway.Sighting) error {
-	slices.SortStableFunc(changes, func(x, y gateway.Sighting) int { return cmpID(x.Gateway, y.Gateway) })
+	slices.SortStableFunc(changes, func(x, y gateway.Sighting) int { return cmp.Compare(x.Gateway, y.Gateway) })
 	return b.update(ctx, func(t *tx) error {
 		for _, c := range changes {
 			if c.Position > 0 {
@@ -117,16 +118,6 @@ func (b *Box) Observe(ctx context.Context, changes []gateway.Sighting) error {
 		}
 		return t.err
 	})
-}
-
-func cmpID(a, b gateway.GatewayID) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Fleet lists the gateways that listen to an issuer, and where they stand; those that

@@ -18,7 +18,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
-	"github.com/mattn/go-sqlite3"
+	_ "github.com/mattn/go-sqlite3" // registers "sqlite3"
 
 	"gardien/gateway"
 )
@@ -264,16 +264,6 @@ func scanDigest(raw []byte) (d gateway.Digest, err error) {
 		return d, fmt.Errorf("a digest of %d bytes", len(raw))
 	}
 	return gateway.Digest(raw), nil
-}
-
-// Busy reports errors that pass: a database that restarts or is locked.
-func Busy(err error) bool {
-	var lite sqlite3.Error
-	if errors.As(err, &lite) {
-		return lite.Code == sqlite3.ErrBusy || lite.Code == sqlite3.ErrLocked
-	}
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && strings.HasPrefix(pg.Code, "57P") || errors.Is(err, os.ErrDeadlineExceeded) || pgconn.Timeout(err)
 }
 
 var _ = stdlib.GetDefaultDriver // registers "pgx"

@@ -622,6 +622,30 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
+// A revocation that comes before the key that signed it counts as soon as the key is there.
+func TestRevocationBeforeItsKey(t *testing.T) {
+	h := newHome(t, sqliteSky(t))
+	h.x.send(t, h.identity, h.x.grantOf("g", 1, gateway.GrantActive))
+	h.known(t, h.x.id, "g", 1)
+	next := newShipper(t, h.x.id)
+	jwks, err := tokens.MarshalKeySet(next.key.PublicKey, &h.x.opening.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := h.x.key
+	h.x.key = next.key
+	revocation := h.x.sealed(t, h.identity, h.x.grantOf("g", 2, gateway.GrantRevoked))
+	h.x.key = old
+	if err := h.x.put(h.identity.ID, revocation); err != nil {
+		t.Fatal(err)
+	}
+	h.until(t, "nobody knows the key", func() bool { return len(h.events(t, gateway.GrantRejected)) == 1 })
+	k := gateway.KeyRing{Issuer: h.x.id, Version: 2, IssuedAt: time.Now().Truncate(time.Second), JWKS: jwks}
+	h.x.mail(t, h.identity, tokens.TypKeys, tokens.JTIKeys, gateway.ItemKeys, 2, k.IssuedAt.AddDate(1, 0, 0).Unix(),
+		func() (string, error) { return tokens.SignKeys(old, h.identity.ID, k) })
+	h.known(t, h.x.id, "g", 2)
+}
+
 // F10: a command opens once, within its seconds, in the process that was there, and only
 // where the resident allows it.
 func TestCommands(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -53,20 +54,22 @@ const keysDir = "keys"
 
 // Gateway is a wired gateway.
 type Gateway struct {
-	opts     Options
-	log      *slog.Logger
-	cfg      *configs.Config
-	hardware *hardware
-	store    *store.Store
-	identity *tokens.Identity
-	clock    *wallclock.Clock
-	house    doors.House
-	access   *access.Controller
-	trust    trust
-	pairing  pairing
-	uplink   *uplink.Uplink // nil where there is no cloud
-	started  time.Time
-	reloads  atomic.Pointer[configs.Config] // the rules in force
+	opts      Options
+	log       *slog.Logger
+	cfg       *configs.Config
+	hardware  *hardware
+	store     *store.Store
+	identity  *tokens.Identity
+	clock     *wallclock.Clock
+	house     doors.House
+	access    *access.Controller
+	trust     trust
+	pairing   pairing
+	uplink    *uplink.Uplink // nil where there is no cloud
+	linkUp    <-chan struct{}
+	believing sync.Mutex // rules and key sets change together
+	started   time.Time
+	reloads   atomic.Pointer[configs.Config] // the rules in force
 }
 
 // Run runs a gateway until ctx ends. What it returns is one clear line; nil means that
@@ -386,15 +389,25 @@ func (g *Gateway) reload(ctx context.Context) {
 			g.log.Error("the configuration is not reloaded; the old one stays: what changed takes effect at a restart only", "changed", what)
 			continue
 		}
-		if err := g.believe(ctx, cfg); err != nil {
+		if err := g.adopt(ctx, cfg); err != nil {
 			g.log.Error("the configuration is not reloaded; the old one stays", "err", err)
 			continue
 		}
-		g.access.SetRules(rules(cfg))
-		g.reloads.Store(cfg)
 		g.resync(ctx)
 		g.log.Info("the configuration is reloaded", "issuers", len(cfg.Issuers))
 	}
+}
+
+// adopt puts a configuration's issuers and their keys in force.
+func (g *Gateway) adopt(ctx context.Context, cfg *configs.Config) error {
+	g.believing.Lock()
+	defer g.believing.Unlock()
+	if err := g.believe(ctx, cfg); err != nil {
+		return err
+	}
+	g.access.SetRules(rules(cfg))
+	g.reloads.Store(cfg)
+	return nil
 }
 
 func rules(cfg *configs.Config) access.Rules {

@@ -54,9 +54,12 @@ func (g *Gateway) wireUplink(ctx context.Context) error {
 		Sign: func(now time.Time) (string, error) {
 			return tokens.SignAssertion(g.identity.Signing, string(g.identity.ID), gateway.Origin(u), now)
 		}})
+	if g.linkUp == nil { // once, however often the disk is waited for
+		g.linkUp = uplink.WatchLink(ctx, g.log)
+	}
 	reg := registration{g, gateway.Origin(u)}
 	g.uplink = uplink.New(uplink.Opts{Gateway: g.identity.ID, Client: client, Mail: mail{g.access, g.store}, Outbox: outbox{g}, Registration: reg,
-		Clock: g.clock, Log: g.log, LinkUp: uplink.WatchLink(ctx, g.log), Notify: g.noteSoftly})
+		Clock: g.clock, Log: g.log, LinkUp: g.linkUp, Notify: g.noteSoftly})
 	return nil
 }
 

@@ -74,12 +74,16 @@ func (g *Gateway) believe(ctx context.Context, cfg *configs.Config) error {
 	return nil
 }
 
-// rotated puts in force what an issuer's document has just replaced.
+// rotated puts in force what an issuer's document has just replaced, and looks again at what
+// was refused before: it may be signed by a new key.
 func (g *Gateway) rotated(iss gateway.IssuerID) {
+	g.believing.Lock()
+	defer g.believing.Unlock()
 	if err := g.believe(context.Background(), g.reloads.Load()); err != nil {
 		g.log.Error("an issuer's new keys take effect at the next start", "issuer", iss, "err", err)
 		return
 	}
 	set, _ := g.trust.keys(iss)
 	g.log.Info("an issuer has new keys", "issuer", iss, "keys", set.KeyIDs())
+	g.resync(context.Background())
 }

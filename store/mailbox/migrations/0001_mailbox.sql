@@ -27,7 +27,8 @@ CREATE TABLE gateways (
 CREATE TABLE listens (                -- which issuers a gateway listens to
   gw  TEXT NOT NULL,
   iss TEXT NOT NULL,
-  items BIGINT NOT NULL DEFAULT 0,    -- that the issuer has there
+  items BIGINT NOT NULL DEFAULT 0,    -- that the issuer has there, commands aside
+  bytes BIGINT NOT NULL DEFAULT 0,    -- and how much they are in a snapshot
   PRIMARY KEY (gw, iss)
 );
 CREATE INDEX listens_iss ON listens (iss, gw);
