@@ -18,7 +18,7 @@ import (
 // folder is an issuer's DIR: private.jwk and opening.jwk (0600), jwks.json for
 // gateways, issuer.json, and grants.jsonl, what was issued so far. With a cloud there are
 // also cloud.json, gateways/ID.jws (descriptors), manifests/ID (gateways that get
-// manifests), sent/ID (sealed items, as they were sent) and watch.json (how far events were
+// manifests), sent/ID (sealed items, as they were sent) and watch.json, watch.seen (how far events were
 // read).
 type folder struct {
 	dir string

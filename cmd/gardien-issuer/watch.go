@@ -16,7 +16,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -36,12 +35,6 @@ type delivered struct {
 	Event   json.RawMessage   `json:"event,omitempty"`
 	Online  *bool             `json:"online,omitempty"` // presence
 	At      string            `json:"at,omitempty"`
-}
-
-// key tells one event from another, whatever number the cloud gave it.
-func (d *delivered) key() string {
-	sum := sha256.Sum256(append([]byte(string(d.Gateway)+" "+d.Log+" "), d.Event...))
-	return hex.EncodeToString(sum[:12])
 }
 
 // watcher reads the issuer's feed.
@@ -88,14 +81,10 @@ func (w *watcher) stream(ctx context.Context, after string, f func(name string, 
 	})
 }
 
-// watched is watch.json: how far events were read, and the latest of them, in case a cloud
-// that was restored sends them again.
+// watched is watch.json: how far events were read.
 type watched struct {
-	After  int64    `json:"after"`
-	Recent []string `json:"recent"`
+	After int64 `json:"after"`
 }
-
-const recentEvents = 2000
 
 func (f *folder) readWatched() (w watched, err error) {
 	b, err := os.ReadFile(filepath.Join(f.dir, "watch.json"))
@@ -121,13 +110,14 @@ type watchFlags struct {
 	key, webhook, secret string
 	after                int64
 	presence, once       bool
+	again                bool // --after was given
 }
 
 func (t *tool) watchCmd() *cobra.Command {
 	var fl watchFlags
 	cmd := &cobra.Command{Use: "watch --key DIR", Short: "The events of the issuer's grants, as they come", Args: cobra.NoArgs,
-		Long: `watch prints each event once, decrypted, and goes on where it left off: watch.json in DIR
-remembers. With --webhook it also posts each event, in order, and tries until the other
+		Long: `watch prints each event once, decrypted, and goes on where it left off: watch.json and
+watch.seen in DIR remember. With --webhook it also posts each event, in order, and tries until the other
 side answers 2xx; what it refuses with 4xx is told and passed by. A post has the header
 Idempotency-Key, and with --webhook-secret also Gardien-Signature: "t=UNIX,v1=HEX", the
 HMAC-SHA-256 of "UNIX.BODY".`,
@@ -145,7 +135,7 @@ HMAC-SHA-256 of "UNIX.BODY".`,
 				return fmt.Errorf("watch.json: %w", err)
 			}
 			if cmd.Flags().Changed("after") {
-				state = watched{After: fl.after}
+				state, fl.again = watched{After: fl.after}, true
 			}
 			var hook *webhook
 			if fl.webhook != "" {
@@ -167,6 +157,14 @@ HMAC-SHA-256 of "UNIX.BODY".`,
 
 // watch reads the feed until it is told to stop, over connections that end.
 func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watched, hook *webhook) error {
+	known, err := w.openSeen()
+	if err != nil {
+		return err
+	}
+	defer known.Close()
+	if fl.again { // whoever asks for them from a place on gets them once more
+		clear(known.keys)
+	}
 	failures := 0
 	for {
 		err := w.stream(ctx, strconv.FormatInt(state.After, 10), func(name string, d delivered) error {
@@ -189,17 +187,18 @@ func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watch
 			default:
 				return nil
 			}
-			if key := d.key(); !slices.Contains(state.Recent, key) {
+			if key := d.key(); !known.has(key) {
 				if err := t.tell(d); err != nil {
 					return err
 				}
 				if hook != nil {
-					if err := hook.post(ctx, d, key); err != nil {
+					if err := hook.post(ctx, d, hex.EncodeToString(key[:])); err != nil {
 						return err
 					}
 				}
-				state.Recent = append(state.Recent, key)
-				state.Recent = state.Recent[max(0, len(state.Recent)-recentEvents):]
+				if err := known.add(key); err != nil {
+					return err
+				}
 			}
 			state.After = d.Seq
 			return w.saveWatched(state)
