@@ -163,6 +163,7 @@ func (l *loader) check(c *Config, o Opts) {
 	}
 	l.doors(c, bad)
 	l.readers(c, bad)
+	l.pins(c, bad)
 	l.issuers(c, o, bad)
 }
 
@@ -220,27 +221,9 @@ func (l *loader) doors(c *Config, bad func(key, problem, remedy string)) {
 		case d.Strike != nil && d.Lock != nil:
 			bad(at+".lock", "it has a strike and a lock", "keep one, or make two doors")
 		}
-		if d.Strike != nil {
-			l.pin(d.Strike.Driver, d.Strike.Pin, at+".strike.pin", bad)
-		}
 		if d.Lock != nil && d.Lock.Driver == "zwave" && d.Lock.Node == 0 {
 			bad(at+".lock.node", "missing", "name the lock's node number, as in node: 5")
 		}
-		if d.Contact != nil {
-			l.pin(d.Contact.Driver, d.Contact.Pin, at+".contact.pin", bad)
-		}
-		if d.REX != nil {
-			l.pin(d.REX.Driver, d.REX.Pin, at+".rex.pin", bad)
-		}
-	}
-}
-
-func (l *loader) pin(driver, pin, at string, bad func(key, problem, remedy string)) {
-	if driver == "gpio" && pin == "" {
-		bad(at, "missing", "name the GPIO line, as in pin: GPIO17")
-	}
-	if driver == "sim" && pin != "" {
-		bad(at, "a simulated device has no pin", "remove it, or choose driver: gpio")
 	}
 }
 
@@ -261,14 +244,11 @@ func (l *loader) readers(c *Config, bad func(key, problem, remedy string)) {
 		if len(c.Doors) > 0 && !slices.ContainsFunc(c.Doors, func(d Door) bool { return d.ID == r.Door }) {
 			bad(at+".door", fmt.Sprintf("there is no door %q", r.Door), "choose one of "+doorIDs(c))
 		}
-		if r.Driver == "wiegand" && r.D0 == "" {
-			bad(at+".d0", "missing", "name the GPIO line of DATA0, as in d0: GPIO5")
-		}
-		if r.Driver == "wiegand" && r.D1 == "" {
-			bad(at+".d1", "missing", "name the GPIO line of DATA1, as in d1: GPIO6")
-		}
 		if r.Driver == "evdev" && r.Device == "" {
 			bad(at+".device", "missing", "name it, as in device: /dev/input/by-id/usb-…-event-kbd")
+		}
+		if r.Driver == "serial" && r.Device == "" {
+			bad(at+".device", "missing", "name it, as in device: /dev/serial/by-id/usb-…")
 		}
 	}
 }

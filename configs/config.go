@@ -21,6 +21,14 @@ type Config struct {
 	Issuers   []Issuer `key:"issuers"`
 	Cloud     Cloud    `key:"cloud"`
 	Retention Duration `key:"retention" default:"2160h" min:"24h"`
+
+	file  string
+	lines map[string]int
+}
+
+// Problem is a problem of a key that another than this package has found.
+func (c *Config) Problem(key, problem, remedy string) Problem {
+	return Problem{c.file, max(c.lines[key], 1), key, problem, remedy}
 }
 
 // Gateway is the house.
@@ -55,6 +63,8 @@ type Door struct {
 	Lock          *Lock    `key:"lock"`
 	Contact       *Contact `key:"contact"`
 	REX           *REX     `key:"rex"`
+	Bell          *Button  `key:"bell"`
+	Indicator     *Lamps   `key:"indicator"`
 	ReleaseTime   Duration `key:"release_time" default:"4s" min:"3s" max:"10s"`
 	RelockDelay   Duration `key:"relock_delay" default:"1s" max:"10s"`
 	HeldOpenAfter Duration `key:"held_open_after" default:"30s" min:"1s" max:"24h" off:"true"`
@@ -67,6 +77,11 @@ type Strike struct {
 	Pin    string `key:"pin"`
 	Active string `key:"active" default:"high" oneof:"high low"`
 	Fail   string `key:"fail" default:"secure" oneof:"secure safe"`
+	// AtReset accepts a polarity that releases the strike from power-on until gardiend runs (F3).
+	AtReset        string `key:"at_reset" default:"refuse" oneof:"refuse accept"`
+	Feedback       string `key:"feedback"`
+	FeedbackActive string `key:"feedback_active" default:"high" oneof:"high low"`
+	FeedbackPull   string `key:"feedback_pull" default:"down" oneof:"up down none"`
 }
 
 // Lock is a bolt lock that reports itself.
@@ -81,6 +96,8 @@ type Contact struct {
 	Pin      string   `key:"pin"`
 	Closed   string   `key:"closed" default:"low" oneof:"high low"`
 	Debounce Duration `key:"debounce" default:"50ms" max:"500ms"`
+	Pull     string   `key:"pull" default:"up" oneof:"up down none"`
+	Opposite string   `key:"opposite"`
 }
 
 // REX is a request-to-exit input.
@@ -89,19 +106,46 @@ type REX struct {
 	Pin      string   `key:"pin"`
 	Active   string   `key:"active" default:"low" oneof:"high low"`
 	Debounce Duration `key:"debounce" default:"20ms" max:"200ms"`
+	Pull     string   `key:"pull" default:"up" oneof:"up down none"`
 	Releases bool     `key:"releases" default:"false"`
 	Shunt    Duration `key:"shunt" default:"10s" min:"1s" max:"60s"`
 }
 
+// Button is an input that asks for something: a bell, a tamper switch.
+type Button struct {
+	Driver   string   `key:"driver" required:"true" oneof:"gpio"`
+	Pin      string   `key:"pin"`
+	Active   string   `key:"active" default:"low" oneof:"high low"`
+	Debounce Duration `key:"debounce" default:"20ms" max:"200ms"`
+	Pull     string   `key:"pull" default:"up" oneof:"up down none"`
+}
+
+// Lamps tell people at a door what becomes of them.
+type Lamps struct {
+	Driver string `key:"driver" required:"true" oneof:"gpio"`
+	Green  string `key:"green"`
+	Red    string `key:"red"`
+	Buzzer string `key:"buzzer"`
+	Active string `key:"active" default:"high" oneof:"high low"`
+}
+
 // Reader is where credentials are presented.
 type Reader struct {
-	ID     string `key:"id" required:"true"`
-	Door   string `key:"door" required:"true"`
-	Driver string `key:"driver" required:"true" oneof:"wiegand keypad evdev sim"`
-	D0     string `key:"d0"`
-	D1     string `key:"d1"`
-	Device string `key:"device"`
-	Kind   string `key:"kind" default:"keypad" oneof:"keypad scanner"`
+	ID      string   `key:"id" required:"true"`
+	Door    string   `key:"door" required:"true"`
+	Driver  string   `key:"driver" required:"true" oneof:"wiegand keypad evdev serial sim"`
+	D0      string   `key:"d0"`
+	D1      string   `key:"d1"`
+	LED     string   `key:"led"`
+	Beep    string   `key:"beep"`
+	Rows    []string `key:"rows"`
+	Columns []string `key:"columns"`
+	Keys    string   `key:"keys"`
+	Device  string   `key:"device"`
+	Kind    string   `key:"kind" default:"keypad" oneof:"keypad scanner"`
+	Layout  string   `key:"layout" default:"us" oneof:"us fr"`
+	Baud    int      `key:"baud" default:"9600" min:"1200" max:"115200"`
+	Tamper  *Button  `key:"tamper"`
 }
 
 // ZWave is the Z-Wave server.
@@ -122,6 +166,9 @@ type Issuer struct {
 	OfflineLimit Duration `key:"offline_limit" default:"72h" min:"1m" off:"true"`
 	Bearer       bool     `key:"bearer" default:"false"`
 	RemoteUnlock bool     `key:"remote_unlock" default:"false"`
+	Knock        Duration `key:"knock" default:"off" max:"2m" off:"true"`
+
+	AllowStaticCredentials bool `key:"allow_static_credentials" default:"false"`
 
 	// KeySet is the content of the file that Keys names.
 	KeySet []byte `key:"-"`
@@ -169,7 +216,8 @@ func (c *Config) Zone() *time.Location {
 // Policy gives the words' policy of an issuer.
 func (i *Issuer) Policy() gateway.Policy {
 	p := gateway.Policy{OneTimeOnly: i.OneTimeOnly, MaxValidity: time.Duration(i.MaxValidity), PerDay: i.PerDay,
-		OfflineLimit: time.Duration(i.OfflineLimit), Bearer: i.Bearer, RemoteUnlock: i.RemoteUnlock}
+		OfflineLimit: time.Duration(i.OfflineLimit), Bearer: i.Bearer, RemoteUnlock: i.RemoteUnlock,
+		Knock: time.Duration(i.Knock), StaticCredentials: i.AllowStaticCredentials}
 	for _, d := range i.Doors {
 		p.Doors = append(p.Doors, gateway.DoorID(d))
 	}

@@ -61,7 +61,7 @@ func walkType(typ reflect.Type, path string, visit func(path string, f reflect.S
 	for i := range typ.NumField() {
 		f := typ.Field(i)
 		key := f.Tag.Get("key")
-		if key == "-" {
+		if key == "-" || !f.IsExported() {
 			continue
 		}
 		at, below := strings.TrimPrefix(path+"."+key, "."), f.Type
@@ -83,6 +83,9 @@ func schema() map[string]reflect.StructTag {
 	walkType(reflect.TypeFor[configs.Config](), "", func(path string, f reflect.StructField) { tags[path] = f.Tag })
 	return tags
 }
+
+// private is where a configuration stands in its file.
+var private = cmpopts.IgnoreUnexported(configs.Config{})
 
 // walkNode visits every key of a mapping; what visit refuses is taken out.
 func walkNode(n *yaml.Node, path string, visit func(path string, key, value *yaml.Node) bool) {
@@ -195,7 +198,7 @@ func TestReference(t *testing.T) {
 	write(t, filepath.Join(dir, "issuers", "colis-x.jwks.json"), string(jwks))
 	got := load(t, write(t, filepath.Join(dir, "short.yaml"), string(b)))
 	got.Issuers[0].Keys = want.Issuers[0].Keys // relative to another folder
-	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty(), private); diff != "" {
 		t.Errorf("reference.yaml without defaults (-whole +short):\n%s", diff)
 	}
 }
@@ -359,9 +362,9 @@ issuers: [{id: x.example, keys: x.json, doors: [flat]}]
 	door := configs.Door{ReleaseTime: 4 * second, RelockDelay: second, HeldOpenAfter: 30 * second, RetryGrace: 180 * second}
 	front, flat := door, door
 	front.ID, front.Name = "front", "front"
-	front.Strike = &configs.Strike{Driver: "sim", Active: "high", Fail: "secure"}
-	front.Contact = &configs.Contact{Driver: "sim", Closed: "low", Debounce: second / 20}
-	front.REX = &configs.REX{Driver: "sim", Active: "low", Debounce: second / 50, Shunt: 10 * second}
+	front.Strike = &configs.Strike{Driver: "sim", Active: "high", Fail: "secure", AtReset: "refuse", FeedbackActive: "high", FeedbackPull: "down"}
+	front.Contact = &configs.Contact{Driver: "sim", Closed: "low", Debounce: second / 20, Pull: "up"}
+	front.REX = &configs.REX{Driver: "sim", Active: "low", Debounce: second / 50, Pull: "up", Shunt: 10 * second}
 	flat.ID, flat.Name, flat.Lock = "flat", "flat", &configs.Lock{Driver: "sim"}
 	want := &configs.Config{
 		Gateway: configs.Gateway{Name: "Gardien", TimeZone: "Europe/Paris", StateDir: "/state"},
@@ -369,13 +372,13 @@ issuers: [{id: x.example, keys: x.json, doors: [flat]}]
 		API:     configs.API{Listen: ":8443", Socket: "/run/gardien/api.sock"},
 		MDNS:    configs.MDNS{Mode: "auto"},
 		Doors:   []configs.Door{front, flat},
-		Readers: []configs.Reader{{ID: "pad", Door: "front", Driver: "sim", Kind: "keypad"}},
+		Readers: []configs.Reader{{ID: "pad", Door: "front", Driver: "sim", Kind: "keypad", Layout: "us", Baud: 9600}},
 		ZWave:   configs.ZWave{Server: "ws://127.0.0.1:3000"},
 		Issuers: []configs.Issuer{{ID: "x.example", Name: "x.example", Keys: filepath.Join(dir, "x.json"), Doors: []string{"flat"},
 			MaxValidity: 365 * 24 * 3600 * second, OfflineLimit: 72 * 3600 * second, KeySet: []byte(`{"keys":[]}`)}},
 		Retention: 90 * 24 * 3600 * second,
 	}
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, got, private); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
 	}
 }
@@ -387,7 +390,7 @@ gateway: {name: "Château n° 1: \"Les Ünïcode\" 🏠", time_zone: UTC, state_
 api: {listen: "[::1]:0"}
 cloud: {url: "http://localhost:8080"}
 doors:
-  - {id: "0", name: "", strike: {driver: gpio, pin: "17", active: low, fail: safe}, release_time: 3s, relock_delay: 0s, held_open_after: off, retry_grace: off}
+  - {id: "0", name: "", strike: {driver: gpio, pin: P1_7, active: low, fail: safe, at_reset: accept}, release_time: 3s, relock_delay: 0s, held_open_after: off, retry_grace: off}
   - {id: "on", lock: {driver: zwave, node: 4000}, release_time: 10s, relock_delay: 10s, held_open_after: 24h, retry_grace: 1m30s}
 retention: 1000000h
 `))
@@ -395,7 +398,7 @@ retention: 1000000h
 	if cfg.Gateway.Name != `Château n° 1: "Les Ünïcode" 🏠` || cfg.API.Listen != "[::1]:0" || cfg.Cloud.URL != "http://localhost:8080" || cfg.Zone() != time.UTC || cfg.Simulated() {
 		t.Errorf("%+v", cfg)
 	}
-	if diff := cmp.Diff(&configs.Strike{Driver: "gpio", Pin: "17", Active: "low", Fail: "safe"}, a.Strike); diff != "" {
+	if diff := cmp.Diff(&configs.Strike{Driver: "gpio", Pin: "P1_7", Active: "low", Fail: "safe", AtReset: "accept", FeedbackActive: "high", FeedbackPull: "down"}, a.Strike); diff != "" {
 		t.Error(diff)
 	}
 	if a.ID != "0" || a.Name != "0" || a.RelockDelay != 0 || a.HeldOpenAfter != 0 || a.RetryGrace != 0 {
@@ -459,7 +462,7 @@ func TestEnvironment(t *testing.T) {
 	if os.Getenv("GATEWAY_NAME") != "from-outside" || os.Getenv("GARDIEN_API_SOCKET") != "from-outside" {
 		t.Fatal("the variables are not set")
 	}
-	if diff := cmp.Diff(want, load(t, "minimal.yaml")); diff != "" {
+	if diff := cmp.Diff(want, load(t, "minimal.yaml"), private); diff != "" {
 		t.Errorf("minimal.yaml under other variables (-before +after):\n%s", diff)
 	}
 }

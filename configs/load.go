@@ -384,7 +384,7 @@ func (l *loader) decode(root *yaml.Node) (*Config, error) {
 	if err := v.ReadConfig(bytes.NewReader(b)); err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	cfg := &Config{}
+	cfg := &Config{file: l.file, lines: l.lines}
 	err = v.UnmarshalExact(cfg, func(d *mapstructure.DecoderConfig) {
 		d.TagName = "key"
 		d.DecodeHook = mapstructure.TextUnmarshallerHookFunc()

@@ -98,3 +98,8 @@ type Refusal struct {
 }
 
 func (r *Refusal) Error() string { return string(r.Reason) + ": " + r.Detail }
+
+// CardCredential is a card at a reader.
+type CardCredential struct{ Card Card }
+
+func (CardCredential) credential() {}

@@ -84,3 +84,11 @@ type Reader interface {
 
 // ErrFault is wrapped by errors of drivers: the hardware did not do it.
 var ErrFault = errors.New("hardware fault")
+
+// Monitored is the further ability of a device to tell that it does not work.
+type Monitored interface {
+	// Fault is what is wrong now; nil while the device works. It wraps ErrFault.
+	Fault() error
+	// FaultChanges delivers a token after that may have changed.
+	FaultChanges() <-chan struct{}
+}

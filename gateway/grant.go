@@ -48,6 +48,10 @@ type Policy struct {
 	OfflineLimit time.Duration // longest silence of the issuer; 0: never stale
 	Bearer       bool          // grants without holder may be presented at a reader
 	RemoteUnlock bool          // commands may unlock
+	// Knock is how long residents have to say no before a grant opens; 0: they are not asked.
+	Knock time.Duration
+	// StaticCredentials allows grants that come with a card's number.
+	StaticCredentials bool
 }
 
 // HomePolicy has no limits but the grant's own.

@@ -58,7 +58,7 @@ every strike and ends.`,
 		},
 	}
 	root.PersistentFlags().StringVar(&o.Config, "config", defaultConfig, "configuration file")
-	root.Flags().BoolVar(&check, "check", false, "validate the file, print every error with its line, and open no device")
+	root.Flags().BoolVar(&check, "check", false, "validate the file, print every error with its line, and take no line of any device")
 	root.AddCommand(&cobra.Command{
 		Use: "secure-all", Short: "Secure every strike and end; works while the daemon is dead or hung",
 		Args: cobra.NoArgs,
@@ -84,7 +84,14 @@ func checkConfig(file string) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range daemon.Missing(cfg) {
+	wrong, notes := daemon.CheckHardware(cfg)
+	for _, p := range wrong {
+		fmt.Fprintln(os.Stderr, p)
+	}
+	if len(wrong) > 0 {
+		return fmt.Errorf("%s: %d errors", file, len(wrong))
+	}
+	for _, m := range append(daemon.Missing(cfg), notes...) {
 		fmt.Fprintln(os.Stderr, "note:", m)
 	}
 	fmt.Printf("%s: ok: %d doors, %d readers, %d issuers\n", file, len(cfg.Doors), len(cfg.Readers), len(cfg.Issuers))

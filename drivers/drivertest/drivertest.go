@@ -29,6 +29,9 @@ func (o Options) run(t *testing.T, name string, slow bool, f func(*testing.T)) {
 			synctest.Test(t, f)
 		case slow && testing.Short():
 			t.Skip("waits in real time")
+		case slow:
+			t.Parallel() // each has a device of its own
+			f(t)
 		default:
 			f(t)
 		}

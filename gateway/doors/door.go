@@ -64,7 +64,8 @@ type Door struct {
 	alarms   int       // held-open alarms of this opening
 	shunted  time.Time // REX: openings until then are no alarm
 	lock     gateway.LockState
-	faulty   bool
+	faulty   bool // the latch did not move the last time
+	broken   bool // the strike says so itself
 	again    time.Time // when securing is tried again
 }
 
@@ -126,6 +127,12 @@ func (d *Door) monitor() gateway.LockMonitor {
 		return m
 	}
 	m, _ := d.hw.Lock.(gateway.LockMonitor)
+	return m
+}
+
+// monitored is the strike's ability to tell that it does not work, if it has it.
+func (d *Door) monitored() gateway.Monitored {
+	m, _ := d.hw.Strike.(gateway.Monitored)
 	return m
 }
 
@@ -226,11 +233,12 @@ func (d *Door) Retry(id gateway.GrantID) (gateway.AttemptID, bool) {
 	return g.attempt, g.left > 0
 }
 
-// Blocked reports a lock that is jammed or unknown.
+// Blocked reports a lock that is jammed or unknown, or a strike that is known not to work:
+// nobody's grant is spent on it.
 func (d *Door) Blocked() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.lock == gateway.LockJammed || d.lock == gateway.LockUnknown
+	return d.lock == gateway.LockJammed || d.lock == gateway.LockUnknown || d.broken
 }
 
 // State is what is known of a door.
@@ -248,7 +256,7 @@ type State struct {
 func (d *Door) State() State {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	s := State{ID: d.ID, Name: d.Name, Lock: d.lock, HeldOpen: d.alarms > 0, Fault: d.faulty || d.leaf == gateway.ContactFault}
+	s := State{ID: d.ID, Name: d.Name, Lock: d.lock, HeldOpen: d.alarms > 0, Fault: d.faulty || d.broken || d.leaf == gateway.ContactFault}
 	if d.hw.Contact != nil {
 		s.Contact = d.leaf
 	}

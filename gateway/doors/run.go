@@ -21,7 +21,7 @@ func (d *Door) Run(ctx context.Context) error {
 		d.queue.close()
 		<-records
 	}()
-	var contact, rex, lock <-chan struct{}
+	var contact, rex, lock, fault <-chan struct{}
 	if d.hw.Contact != nil {
 		contact = d.hw.Contact.ContactChanges()
 	}
@@ -30,6 +30,9 @@ func (d *Door) Run(ctx context.Context) error {
 	}
 	if m := d.monitor(); m != nil {
 		lock = m.LockChanges()
+	}
+	if m := d.monitored(); m != nil {
+		fault = m.FaultChanges()
 	}
 	d.begin()
 	close(d.ready)
@@ -41,6 +44,7 @@ func (d *Door) Run(ctx context.Context) error {
 			return nil
 		case <-contact:
 		case <-lock:
+		case <-fault:
 		case <-rex:
 			d.Request()
 		case <-d.poke:
@@ -185,6 +189,22 @@ func (d *Door) look() {
 			d.relocked(s)
 		}
 	}
+	if m := d.monitored(); m != nil {
+		if fault := m.Fault(); (fault != nil) != d.broken {
+			d.broke(fault)
+		}
+	}
+}
+
+// broke takes what the strike says of itself: it does not do what it was told, or does again.
+func (d *Door) broke(fault error) {
+	d.broken = fault != nil
+	if d.broken {
+		d.log.Error("the strike does not work", "door", d.ID, "err", fault)
+		d.emit(true, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault, Device: d.hw.Strike.String()})
+		return
+	}
+	d.emit(true, gateway.Event{Type: gateway.DeviceOnline, Device: d.hw.Strike.String()})
 }
 
 // relocked takes a new state of the lock: trouble, and the end of it.

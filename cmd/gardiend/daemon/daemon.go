@@ -87,7 +87,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer release()
 	// Strikes first: whatever else fails, nothing stays released.
-	if g.hardware, err = openHardware(ctx, cfg); err != nil {
+	if g.hardware, err = openHardware(ctx, cfg, g.log); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.hardware.Close()) }()
@@ -119,7 +119,17 @@ func lockState(dir string) (release func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("another gardiend runs on %s: stop it first (systemctl stop gardiend)", dir)
 	}
+	// For whoever finds this process hung: see endHung.
+	if err := errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintln(os.Getpid()))); err != nil && !diskTrouble(err) {
+		f.Close()
+		return nil, fmt.Errorf("state folder: %w", err)
+	}
 	return func() { f.Close() }, nil
+}
+
+func writeAt(f *os.File, s string) error {
+	_, err := f.WriteAt([]byte(s), 0)
+	return err
 }
 
 // open brings up what a decision needs. It waits for a disk that is full, read-only or
@@ -322,6 +332,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 	}
 	group.Go(func() error { return systemd.Watchdog(ctx, g.alive) })
 	group.Go(func() error { g.reload(ctx); return nil })
+	group.Go(func() error { g.watchTampers(ctx); return nil })
 	group.Go(func() error { g.announce(ctx, tasks); return nil })
 	err := group.Wait()
 	systemd.Stopping()

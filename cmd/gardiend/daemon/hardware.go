@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"gardien/configs"
 	"gardien/drivers/sim"
@@ -18,6 +19,9 @@ type hardware struct {
 	readers []openReader
 	closers []io.Closer
 	sim     simDevices
+	log     *slog.Logger
+	cfg     *configs.Config
+	tampers []tamper
 }
 
 type openReader struct {
@@ -34,19 +38,19 @@ type simDevices struct {
 	readers  map[gateway.ReaderID]*sim.Reader
 }
 
-// openHardware opens and secures every door, then the readers.
-func openHardware(ctx context.Context, cfg *configs.Config) (*hardware, error) {
-	h := &hardware{doors: map[gateway.DoorID]doors.Hardware{}, sim: simDevices{
+// openHardware secures every strike and lock, and then opens what else there is.
+func openHardware(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*hardware, error) {
+	h := &hardware{doors: map[gateway.DoorID]doors.Hardware{}, log: log, cfg: cfg, sim: simDevices{
 		map[gateway.DoorID]*sim.Door{}, map[gateway.DoorID]*sim.Contact{}, map[gateway.DoorID]*sim.REX{}, map[gateway.ReaderID]*sim.Reader{}}}
-	var errs []error
-	for _, d := range cfg.Doors {
-		if err := h.openDoor(ctx, d); err != nil {
-			errs = append(errs, fmt.Errorf("door %s: %w", d.ID, err))
+	errs := h.openLatches(ctx)
+	for i, d := range cfg.Doors {
+		if err := h.openInputs(fmt.Sprintf("doors[%d]", i), d); err != nil {
+			errs = append(errs, err)
 		}
 	}
-	for _, r := range cfg.Readers {
-		if err := h.openReader(r); err != nil {
-			errs = append(errs, fmt.Errorf("reader %s: %w", r.ID, err))
+	for i, r := range cfg.Readers {
+		if err := h.openReader(fmt.Sprintf("readers[%d]", i), r); err != nil {
+			errs = append(errs, err)
 		}
 	}
 	if len(errs) > 0 {
@@ -55,59 +59,87 @@ func openHardware(ctx context.Context, cfg *configs.Config) (*hardware, error) {
 	return h, nil
 }
 
-func notBuilt(driver string) error {
-	return fmt.Errorf("driver %q is not in this version of gardiend: use driver: sim", driver)
+// openLatches opens strikes and locks, each of which is secured at once. One that fails
+// keeps no other from it.
+func (h *hardware) openLatches(ctx context.Context) (errs []error) {
+	for i, d := range h.cfg.Doors {
+		hw, err := h.openLatch(ctx, fmt.Sprintf("doors[%d]", i), d)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		h.doors[gateway.DoorID(d.ID)] = hw
+	}
+	return errs
 }
 
-func (h *hardware) openDoor(ctx context.Context, d configs.Door) error {
-	id := gateway.DoorID(d.ID)
-	var hw doors.Hardware
-	driver := ""
-	if d.Strike != nil {
-		driver = d.Strike.Driver
-	} else {
-		driver = d.Lock.Driver
-	}
-	if driver != "sim" {
-		return notBuilt(driver)
+func notBuilt(driver string) error {
+	return fmt.Errorf("driver %q is not in this version of gardiend", driver)
+}
+
+func (h *hardware) openLatch(ctx context.Context, at string, d configs.Door) (hw doors.Hardware, err error) {
+	switch {
+	case d.Strike != nil && d.Strike.Driver == "gpio":
+		hw.Strike, err = h.gpioStrike(at+".strike", d)
+		return hw, err
+	case d.Lock != nil && d.Lock.Driver != "sim":
+		return hw, h.cfg.Problem(at+".lock.driver", notBuilt(d.Lock.Driver).Error(), "use driver: sim")
 	}
 	latch := sim.NewDoor(d.ID, nil)
-	h.sim.doors[id] = latch
+	h.sim.doors[gateway.DoorID(d.ID)] = latch
 	h.closers = append(h.closers, latch)
-	if d.Strike != nil {
-		hw.Strike = latch
-	} else {
-		hw.Lock = latch
+	if hw.Lock = latch; d.Strike != nil {
+		hw.Strike, hw.Lock = latch, nil
 	}
-	if err := latch.Secure(ctx); err != nil {
-		return err
-	}
-	if d.Contact != nil {
-		if d.Contact.Driver != "sim" {
-			return notBuilt(d.Contact.Driver)
-		}
-		c := sim.NewContact(d.ID + " contact")
-		h.sim.contacts[id], hw.Contact = c, c
-	}
-	if d.REX != nil {
-		if d.REX.Driver != "sim" {
-			return notBuilt(d.REX.Driver)
-		}
-		r := sim.NewREX(d.ID + " rex")
-		h.sim.rex[id], hw.REX = r, r
-	}
-	h.doors[id] = hw
-	return nil
+	return hw, latch.Secure(ctx)
 }
 
-func (h *hardware) openReader(r configs.Reader) error {
-	if r.Driver != "sim" {
-		return notBuilt(r.Driver)
+func (h *hardware) openInputs(at string, d configs.Door) error {
+	id := gateway.DoorID(d.ID)
+	hw := h.doors[id]
+	defer func() { h.doors[id] = hw }()
+	var errs []error
+	if c := d.Contact; c != nil && c.Driver == "sim" {
+		h.sim.contacts[id] = sim.NewContact(d.ID + " contact")
+		hw.Contact = h.sim.contacts[id]
+	} else if c != nil {
+		contact, err := h.gpioContact(at+".contact", d)
+		hw.Contact, errs = contact, append(errs, err)
 	}
-	reader := sim.NewReader(r.ID)
-	h.sim.readers[gateway.ReaderID(r.ID)] = reader
+	if r := d.REX; r != nil && r.Driver == "sim" {
+		h.sim.rex[id] = sim.NewREX(d.ID + " rex")
+		hw.REX = h.sim.rex[id]
+	} else if r != nil {
+		rex, err := h.gpioButton(at+".rex", d.ID, "rex", configs.Button{Driver: r.Driver, Pin: r.Pin, Active: r.Active, Debounce: r.Debounce, Pull: r.Pull})
+		hw.REX, errs = rex, append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (h *hardware) openReader(at string, r configs.Reader) error {
+	reader, err := h.reader(at, r)
+	if err != nil {
+		return err
+	}
 	h.readers = append(h.readers, openReader{gateway.ReaderID(r.ID), gateway.DoorID(r.Door), reader})
-	return nil
+	if r.Tamper == nil {
+		return nil
+	}
+	button, err := h.gpioButton(at+".tamper", r.ID, "tamper", *r.Tamper)
+	h.tampers = append(h.tampers, tamper{gateway.ReaderID(r.ID), gateway.DoorID(r.Door), button})
+	return err
+}
+
+func (h *hardware) reader(at string, r configs.Reader) (gateway.Reader, error) {
+	switch r.Driver {
+	case "sim":
+		reader := sim.NewReader(r.ID)
+		h.sim.readers[gateway.ReaderID(r.ID)] = reader
+		return reader, nil
+	case "wiegand":
+		return h.wiegand(at, r), nil
+	}
+	return nil, h.cfg.Problem(at+".driver", notBuilt(r.Driver).Error(), "use driver: sim")
 }
 
 // Close leaves every door secured.
@@ -126,30 +158,25 @@ func SecureAll(ctx context.Context, file string) (n int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	h, err := openHardware(ctx, cfg)
-	if err != nil {
+	if err := endHung(ctx, cfg); err != nil {
 		return 0, err
 	}
-	return len(h.doors), h.Close()
+	h := &hardware{cfg: cfg, doors: map[gateway.DoorID]doors.Hardware{}, log: slog.New(slog.DiscardHandler), sim: simDevices{doors: map[gateway.DoorID]*sim.Door{}}}
+	errs := h.openLatches(ctx)
+	return len(h.doors), errors.Join(errors.Join(errs...), h.Close())
 }
 
 // Missing names the drivers that a configuration asks for and this version has not.
-func Missing(cfg *configs.Config) []string {
-	var list []string
-	add := func(at, driver string) {
-		if driver != "sim" {
-			list = append(list, fmt.Sprintf("%s: %v", at, notBuilt(driver)))
-		}
-	}
+func Missing(cfg *configs.Config) (list []string) {
 	for _, d := range cfg.Doors {
-		if d.Strike != nil {
-			add("door "+d.ID, d.Strike.Driver)
-		} else {
-			add("door "+d.ID, d.Lock.Driver)
+		if d.Lock != nil && d.Lock.Driver != "sim" {
+			list = append(list, fmt.Sprintf("door %s: %v", d.ID, notBuilt(d.Lock.Driver)))
 		}
 	}
 	for _, r := range cfg.Readers {
-		add("reader "+r.ID, r.Driver)
+		if r.Driver != "sim" && r.Driver != "wiegand" {
+			list = append(list, fmt.Sprintf("reader %s: %v", r.ID, notBuilt(r.Driver)))
+		}
 	}
 	return list
 }

@@ -1,0 +1,206 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"gardien/configs"
+	"gardien/drivers/gpio"
+	"gardien/drivers/wiegand"
+	"gardien/gateway"
+)
+
+// The devices on GPIO lines.
+
+// line names a line of the configuration; it is requested by its driver.
+func (h *hardware) line(pin, name, kind string, debounce configs.Duration, more ...string) *gpio.Line {
+	var pins []gateway.Pin
+	for _, s := range append([]string{pin}, more...) {
+		p, err := gateway.ParsePin(s)
+		if err != nil {
+			panic(err) // Load has checked it
+		}
+		pins = append(pins, p)
+	}
+	return gpio.NewLine(gpio.LineOpts{Consumer: consumer + name + " " + kind, Debounce: time.Duration(debounce)}, pins...)
+}
+
+// consumer begins the name under which the kernel shows our lines.
+const consumer = "gardien "
+
+// wrong says what is wrong with a line, where in the configuration, and what to do.
+func wrong(cfg *configs.Config, key string, err error) error {
+	if err == nil {
+		return nil
+	}
+	remedy := "name a line that this machine has; gpioinfo lists them"
+	switch {
+	case errors.Is(err, gpio.ErrNoChip):
+		remedy = "run gardiend on a Raspberry Pi, or use driver: sim"
+	case errors.Is(err, fs.ErrPermission):
+		remedy = "on Raspberry Pi OS: sudo adduser gardien gpio"
+	case gpio.Busy(err):
+		remedy = "a second gardiend? systemctl status gardiend; gpioinfo shows who holds which line"
+	}
+	return cfg.Problem(key, err.Error(), remedy)
+}
+
+func (h *hardware) gpioStrike(at string, d configs.Door) (gateway.Strike, error) {
+	s := d.Strike
+	o := gpio.StrikeOpts{Name: d.ID, Active: gpio.LevelOf(s.Active)}
+	if s.Feedback != "" {
+		o.Feedback = h.line(s.Feedback, d.ID, "feedback", 0)
+		o.FeedbackActive, o.FeedbackPull = gpio.LevelOf(s.FeedbackActive), gpio.PullOf(s.FeedbackPull)
+	}
+	strike, err := gpio.NewStrike(h.line(s.Pin, d.ID, "strike", 0), o)
+	if err != nil {
+		return nil, wrong(h.cfg, at+".pin", err)
+	}
+	h.closers = append(h.closers, strike)
+	return strike, nil
+}
+
+func (h *hardware) gpioContact(at string, d configs.Door) (gateway.Contact, error) {
+	c := d.Contact
+	o := gpio.ContactOpts{Name: d.ID, Closed: gpio.LevelOf(c.Closed), Pull: gpio.PullOf(c.Pull)}
+	if c.Opposite != "" {
+		o.Opposite = h.line(c.Opposite, d.ID, "opposite", c.Debounce)
+	}
+	contact, err := gpio.NewContact(h.line(c.Pin, d.ID, "contact", c.Debounce), o)
+	if err != nil {
+		return nil, wrong(h.cfg, at+".pin", err)
+	}
+	h.closers = append(h.closers, contact)
+	return contact, nil
+}
+
+func (h *hardware) gpioButton(at, name, kind string, b configs.Button) (*gpio.Button, error) {
+	button, err := gpio.NewButton(h.line(b.Pin, name, kind, b.Debounce), gpio.ButtonOpts{Name: name, Kind: kind, Active: gpio.LevelOf(b.Active), Pull: gpio.PullOf(b.Pull)})
+	if err != nil {
+		return nil, wrong(h.cfg, at+".pin", err)
+	}
+	h.closers = append(h.closers, button)
+	return button, nil
+}
+
+// dataLines is two lines as the wiegand driver sees them.
+type dataLines struct{ *gpio.Line }
+
+func (l dataLines) Open() error { return l.OnFalling(gpio.PullOf("up")) }
+
+func (l dataLines) Next(deadline time.Time) (int, time.Duration, uint32, error) {
+	e, err := l.NextEdge(deadline)
+	return e.Line, e.At, e.Seq, err
+}
+
+func (h *hardware) wiegand(at string, r configs.Reader) gateway.Reader {
+	reader := wiegand.New(dataLines{h.line(r.D0, r.ID, "wiegand", 0, r.D1)}, wiegand.Opts{Name: r.ID, Dropped: h.dropped(r.ID)})
+	h.closers = append(h.closers, reader)
+	return reader
+}
+
+// dropped tells of frames that a reader dropped: the first, and then how many in a minute.
+func (h *hardware) dropped(reader string) func(why string) {
+	var mu sync.Mutex
+	var next time.Time
+	n := 0
+	return func(why string) {
+		mu.Lock()
+		defer mu.Unlock()
+		n++
+		if now := time.Now(); now.After(next) {
+			h.log.Warn("a reader's frames were dropped: noise on its cable, or a format that is not read", "reader", reader, "frames", n, "last", why)
+			n, next = 0, now.Add(time.Minute)
+		}
+	}
+}
+
+// tamper is a reader's case switch.
+type tamper struct {
+	reader gateway.ReaderID
+	door   gateway.DoorID
+	button *gpio.Button
+}
+
+// watchTampers records opened cases until ctx ends.
+func (g *Gateway) watchTampers(ctx context.Context) {
+	var all sync.WaitGroup
+	for _, t := range g.hardware.tampers {
+		all.Go(func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-t.button.Requests():
+					g.log.Warn("a reader's case is open", "reader", t.reader)
+					g.note(gateway.Event{Type: gateway.ReaderTamper, Door: t.door, Reader: t.reader, Device: t.button.String()})
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// CheckHardware holds the configuration's lines against this machine, without requesting
+// any. Notes are for whoever installs; a machine without any GPIO gets one in place of errors.
+func CheckHardware(cfg *configs.Config) (problems configs.Problems, notes []string) {
+	wires := cfg.Wires()
+	if len(wires) == 0 {
+		return nil, nil
+	}
+	board := gpio.Board()
+	where := map[gpio.Address]string{}
+	for _, w := range wires {
+		a, err := gpio.Find(w.Pin)
+		if errors.Is(err, gpio.ErrNoChip) && !board.Pi {
+			notes = append(notes, err.Error()+": the lines are not checked against it")
+			break
+		}
+		if err == nil {
+			if other, ok := where[a]; ok {
+				err = fmt.Errorf("%s is the line of %s already", w.Pin, other)
+			}
+			where[a] = w.Key
+		}
+		if err == nil {
+			if who := gpio.Holder(a); who != "" && !strings.HasPrefix(who, consumer) {
+				err = fmt.Errorf("%s is held by %q", a, who)
+			}
+		}
+		if err != nil {
+			problems = append(problems, wrong(cfg, w.Key, err).(configs.Problem))
+		}
+	}
+	return problems, append(notes, bootNotes(cfg, board)...)
+}
+
+// bootNotes are the lines for config.txt that keep a strike secured from power-on, and let
+// the kernel release lines when a process dies (F2, F3).
+func bootNotes(cfg *configs.Config, board gpio.Facts) (notes []string) {
+	for _, d := range cfg.Doors {
+		if d.Strike == nil || d.Strike.Driver != "gpio" {
+			continue
+		}
+		p, err := gateway.ParsePin(d.Strike.Pin)
+		if err != nil || p.Chip != "" {
+			continue
+		}
+		level := "dl"
+		if d.Strike.Active == "low" {
+			level = "dh"
+		}
+		notes = append(notes, fmt.Sprintf("door %s: in /boot/firmware/config.txt, so that the strike is secured before gardiend runs: gpio=%d=op,%s", d.ID, p.Header, level))
+	}
+	if len(notes) > 0 {
+		notes = append(notes, "in /boot/firmware/config.txt, so that the kernel releases lines when a process dies: dtparam=strict_gpiod")
+	}
+	if board.Model != "" {
+		notes = append(notes, "board: "+board.String())
+	}
+	return notes
+}

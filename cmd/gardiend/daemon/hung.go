@@ -1,0 +1,105 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"gardien/configs"
+	"gardien/drivers/gpio"
+	"gardien/gateway"
+)
+
+// How long a daemon may take to answer before it is hung, and the kernel to take its lines back.
+const (
+	answersIn  = 3 * time.Second
+	releasesIn = 2 * time.Second
+)
+
+// endHung ends a daemon that holds the strikes and does not answer any more: the kernel lets
+// nobody else at its lines (F2). One that answers keeps them, and is named.
+func endHung(ctx context.Context, cfg *configs.Config) error {
+	if !holdsStrikes(cfg) {
+		return nil
+	}
+	pid, err := holder(cfg.Gateway.StateDir)
+	if err != nil {
+		return err
+	}
+	if answers(ctx, cfg.API.Socket) {
+		return fmt.Errorf("gardiend runs (process %d), answers, and looks after its strikes: stop it to secure them all (systemctl stop gardiend)", pid)
+	}
+	fmt.Fprintf(os.Stderr, "gardiend (process %d) holds the strikes and does not answer: it is killed\n", pid)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("gardiend (process %d) is hung and cannot be killed: %w", pid, err)
+	}
+	for end := time.Now().Add(releasesIn); holdsStrikes(cfg); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			return fmt.Errorf("gardiend (process %d) was killed, and its lines are not free %s later", pid, releasesIn)
+		}
+	}
+	return nil
+}
+
+// holdsStrikes reports whether a gardiend holds the line of a strike.
+func holdsStrikes(cfg *configs.Config) bool {
+	for _, d := range cfg.Doors {
+		if d.Strike == nil || d.Strike.Driver != "gpio" {
+			continue
+		}
+		p, err := gateway.ParsePin(d.Strike.Pin)
+		if err != nil {
+			continue
+		}
+		if a, err := gpio.Find(p); err == nil && strings.HasPrefix(gpio.Holder(a), consumer) {
+			return true
+		}
+	}
+	return false
+}
+
+// holder gives the process that has the state folder, if it is a gardiend as this one.
+func holder(stateDir string) (int, error) {
+	path := filepath.Join(stateDir, "lock")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return 0, fmt.Errorf("the strikes are held by a gardiend with another state folder: %w", err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil || pid < 2 {
+		return 0, fmt.Errorf("%s does not say which process holds the strikes: find it with gpioinfo and ps, and kill it", path)
+	}
+	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	ours, err2 := os.Stat("/proc/self/exe")
+	if err := errors.Join(err, err2); err != nil || !os.SameFile(theirs, ours) {
+		return 0, fmt.Errorf("process %d of %s is not this gardiend, and is left alone: find who holds the strikes with gpioinfo and ps", pid, path)
+	}
+	return pid, nil
+}
+
+// answers asks the daemon for a sign of life.
+func answers(ctx context.Context, socket string) bool {
+	ctx, cancel := context.WithTimeout(ctx, answersIn)
+	defer cancel()
+	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gardien/v1/info", nil)
+	if err != nil {
+		return false
+	}
+	res, err := c.Do(req)
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}

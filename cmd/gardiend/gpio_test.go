@@ -1,0 +1,515 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gardien/drivers/gpio/gpiosim"
+	"gardien/gateway"
+	"gardien/gateway/api"
+)
+
+// Stories of a real door on the kernel's own GPIO, with the real daemon as a process of its
+// own: .ci/lab runs them in a virtual machine.
+
+// The lines of the simulated chip.
+const (
+	strikeLine = iota
+	contactLine
+	rexLine
+	d0Line
+	d1Line
+	feedbackLine
+)
+
+// wired is a door with wires.
+type wired struct {
+	t      *testing.T
+	chip   *gpiosim.Chip
+	dir    string
+	config string
+	client *api.Client
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when cmd has ended
+	log    *os.File
+
+	mu   sync.Mutex
+	fed  time.Time     // last sign of life to the service manager
+	live chan struct{} // READY=1
+}
+
+// newWired makes a door that is closed, with its reader idle; extra is added to the door's
+// configuration.
+func newWired(t *testing.T, extra string) *wired {
+	t.Helper()
+	w := &wired{t: t, chip: gpiosim.New(t, "STRIKE", "CONTACT", "REX", "D0", "D1", "FEEDBACK"), dir: t.TempDir()}
+	w.chip.Set(rexLine, true)
+	w.chip.Set(d0Line, true)
+	w.chip.Set(d1Line, true)
+	w.config = filepath.Join(w.dir, "g.yaml")
+	w.check(os.WriteFile(w.config, []byte(fmt.Sprintf(`
+gateway: {time_zone: Europe/Paris, state_dir: state}
+clock: {source: system}
+api: {listen: "", socket: s}
+mdns: {mode: "off"}
+doors:
+  - id: front
+    strike: {driver: gpio, pin: "%s", active: high}
+    contact: {driver: gpio, pin: "%s", closed: low, debounce: 20ms, pull: none}
+    rex: {driver: gpio, pin: "%s", active: low, pull: none}
+    release_time: 3s
+    held_open_after: 2s
+%s
+readers:
+  - {id: keypad, door: front, driver: wiegand, d0: "%s", d1: "%s"}
+`, w.chip.Pin(strikeLine), w.chip.Pin(contactLine), w.chip.Pin(rexLine), extra, w.chip.Pin(d0Line), w.chip.Pin(d1Line))), 0o600))
+	w.client = api.NewClient(filepath.Join(w.dir, "s"))
+	t.Cleanup(func() {
+		w.client.Close()
+		if w.cmd != nil {
+			w.cmd.Process.Signal(syscall.SIGCONT)
+			w.cmd.Process.Kill()
+			<-w.ended
+		}
+		if t.Failed() {
+			b, _ := os.ReadFile(filepath.Join(w.dir, "log"))
+			t.Logf("gardiend's log:\n%s", b)
+		}
+	})
+	return w
+}
+
+func (w *wired) check(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// start runs gardiend as systemd does, and waits for READY=1.
+func (w *wired) start() {
+	w.t.Helper()
+	calm.Lock()
+	defer calm.Unlock()
+	path := filepath.Join(w.dir, "notify")
+	os.Remove(path)
+	notify, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	w.check(err)
+	log, err := os.OpenFile(filepath.Join(w.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	w.check(err)
+	w.cmd = exec.Command("gardiend", "--config", w.config)
+	w.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=10000000")
+	w.cmd.Stderr = log
+	ended, ready := make(chan struct{}), make(chan struct{})
+	w.ended, w.live = ended, ready
+	w.check(w.cmd.Start())
+	w.fed = time.Now()
+	go func() {
+		defer notify.Close()
+		buf := make([]byte, 4096)
+		for {
+			n, err := notify.Read(buf)
+			if err != nil {
+				return
+			}
+			w.mu.Lock()
+			w.fed = time.Now()
+			w.mu.Unlock()
+			if strings.Contains(string(buf[:n]), "READY=1") {
+				close(ready)
+			}
+		}
+	}()
+	cmd := w.cmd
+	go func() { cmd.Wait(); notify.Close(); log.Close(); close(ended) }()
+	select {
+	case <-ready:
+	case <-ended:
+		w.t.Fatal("gardiend ended at its start")
+	case <-time.After(30 * time.Second):
+		w.t.Fatal("not ready")
+	}
+}
+
+// stop ends gardiend as systemd does.
+func (w *wired) stop() {
+	w.t.Helper()
+	w.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-w.ended:
+	case <-time.After(10 * time.Second):
+		w.t.Fatal("gardiend does not end")
+	}
+	w.cmd = nil
+}
+
+// secureAll is ExecStopPost.
+func (w *wired) secureAll() {
+	w.t.Helper()
+	calm.Lock()
+	defer calm.Unlock()
+	if out, err := exec.Command("gardiend", "secure-all", "--config", w.config).CombinedOutput(); err != nil {
+		w.t.Errorf("secure-all: %v: %s", err, out)
+	}
+}
+
+// pin makes a grant with a PIN.
+func (w *wired) pin(uses int) string {
+	w.t.Helper()
+	var g struct{ PIN string }
+	body := map[string]any{"doors": []string{"front"}, "pin": true, "not_after": time.Now().Add(time.Hour).Format(time.RFC3339)}
+	if uses > 0 {
+		body["uses"] = uses
+	}
+	w.check(w.client.Do(context.Background(), "POST", "/v1/grants", body, &g))
+	return g.PIN
+}
+
+// calm keeps processes from starting while somebody types: this machine is emulated, and slow
+// enough for that to delay an interrupt's thread by bits.
+var calm sync.Mutex
+
+// keys types on the Wiegand keypad, with a real keypad's timing: pulses of 50 µs, 2 ms apart.
+func (w *wired) keys(s string) {
+	calm.Lock()
+	defer calm.Unlock()
+	for _, k := range s {
+		code := strings.IndexByte("0123456789*#", byte(k))
+		for bit := 3; bit >= 0; bit-- {
+			line := d0Line + code>>bit&1
+			w.chip.Set(line, false)
+			spin(50 * time.Microsecond)
+			w.chip.Set(line, true)
+			time.Sleep(2 * time.Millisecond)
+		}
+		time.Sleep(60 * time.Millisecond)
+	}
+}
+
+func spin(d time.Duration) {
+	for begun := time.Now(); time.Since(begun) < d; {
+	}
+}
+
+// released waits for the strike's line to have a level, and gives when.
+func (w *wired) released(want bool, within time.Duration) time.Time {
+	w.t.Helper()
+	for end := time.Now().Add(within); ; time.Sleep(200 * time.Microsecond) {
+		now := time.Now()
+		if w.chip.Get(strikeLine) == want {
+			return now
+		}
+		if now.After(end) {
+			w.t.Fatalf("the strike's line is not %v within %v", want, within)
+		}
+	}
+}
+
+// events gives the types of what happened after a number, and the last number.
+func (w *wired) events(after int64) (list []gateway.Event, last int64) {
+	w.t.Helper()
+	var page struct{ Events []gateway.Event }
+	w.check(w.client.Do(context.Background(), "GET", fmt.Sprintf("/v1/events?limit=1000&after=%d", after), nil, &page))
+	if n := len(page.Events); n > 0 {
+		after = page.Events[n-1].Seq
+	}
+	return page.Events, after
+}
+
+// until waits for events of these types, in this order, among others; it gives them.
+func (w *wired) until(after int64, within time.Duration, types ...gateway.EventType) []gateway.Event {
+	w.t.Helper()
+	for end := time.Now().Add(within); ; time.Sleep(5 * time.Millisecond) {
+		list, _ := w.events(after)
+		var found []gateway.Event
+		for _, e := range list {
+			if len(found) < len(types) && e.Type == types[len(found)] {
+				found = append(found, e)
+			}
+		}
+		if len(found) == len(types) {
+			return found
+		}
+		if time.Now().After(end) {
+			var got []string
+			for _, e := range list {
+				got = append(got, string(e.Type)+" "+string(e.Reason))
+			}
+			w.t.Fatalf("not within %v: %v; there are %v", within, types, got)
+		}
+	}
+}
+
+// TestGPIOEntry: a courier's PIN on a Wiegand keypad releases the strike; the contact tells
+// that somebody came in, and the strike is secured behind them. Nobody comes the second
+// time: the pulse is the release time, to 5 %. The third time the PIN is over.
+func TestGPIOEntry(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	w.start()
+	pin := w.pin(2)
+	_, seq := w.events(0)
+
+	w.keys(pin + "#")
+	w.released(true, time.Second)
+	w.chip.Set(contactLine, true) // the leaf opens
+	w.until(seq, 2*time.Second, gateway.AccessGranted, gateway.StrikeReleased, gateway.DoorOpened, gateway.AccessTaken)
+	w.released(false, 1500*time.Millisecond) // the relock delay is 1 s
+	w.chip.Set(contactLine, false)
+	w.until(seq, 2*time.Second, gateway.StrikeSecured, gateway.DoorClosed)
+
+	_, seq = w.events(0)
+	w.keys(pin + "#")
+	begun := w.released(true, time.Second)
+	pulse := w.released(false, 5*time.Second).Sub(begun)
+	t.Logf("a pulse of %v for a release time of 3 s", pulse)
+	if pulse < 2850*time.Millisecond || pulse > 3150*time.Millisecond {
+		t.Errorf("a pulse of %v, want 3 s to 5 %%", pulse)
+	}
+	w.until(seq, 2*time.Second, gateway.AccessGranted, gateway.StrikeSecured, gateway.AccessNotTaken)
+
+	// The entry that nobody took may be tried again; then it is over.
+	w.keys(pin + "#")
+	w.released(true, time.Second)
+	w.chip.Set(contactLine, true)
+	w.released(false, 2*time.Second)
+	w.chip.Set(contactLine, false)
+	_, seq = w.events(0)
+	w.keys(pin + "#")
+	if e := w.until(seq, 2*time.Second, gateway.AccessDenied)[0]; e.Reason != gateway.WrongPIN {
+		t.Errorf("denied with %s", e.Reason)
+	}
+	if w.chip.Get(strikeLine) {
+		t.Error("a spent PIN releases")
+	}
+	w.stop()
+}
+
+// TestGPIOLockOut: guessing at the keypad meets the lock-out, and a good PIN waits, too (P2).
+func TestGPIOLockOut(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	w.start()
+	pin := w.pin(0)
+	_, seq := w.events(0)
+	for i := range 4 {
+		w.keys(fmt.Sprintf("%06d#", i))
+	}
+	w.until(seq, 2*time.Second, gateway.AccessDenied, gateway.AccessDenied, gateway.AccessDenied)
+	w.until(seq, 2*time.Second, gateway.ReaderLockedOut)
+	_, seq = w.events(0)
+	w.keys(pin + "#")
+	if e := w.until(seq, 2*time.Second, gateway.AccessDenied)[0]; e.Reason != gateway.LockedOut {
+		t.Errorf("denied with %s", e.Reason)
+	}
+	if w.chip.Get(strikeLine) {
+		t.Error("released while locked out")
+	}
+}
+
+// TestF5_GPIOAlarms: forced open within a second, held open in its time; whoever leaves by the
+// request to exit forces nothing; noise on the wire is no opening.
+func TestF5_GPIOAlarms(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	w.start()
+	_, seq := w.events(0)
+	for i := range 200 { // bounce at 1 kHz
+		w.chip.Set(contactLine, i%2 == 0)
+		time.Sleep(time.Millisecond)
+	}
+	if list, _ := w.events(seq); slices.ContainsFunc(list, func(e gateway.Event) bool { return e.Type == gateway.DoorOpened }) {
+		t.Error("noise opens the door")
+	}
+	opened := time.Now()
+	w.chip.Set(contactLine, true)
+	w.until(seq, time.Second, gateway.DoorForcedOpen)
+	t.Logf("forced open after %v, debounce included", time.Since(opened))
+	w.until(seq, 4*time.Second, gateway.DoorHeldOpen)
+	if held := time.Since(opened); held < 1900*time.Millisecond || held > 2500*time.Millisecond {
+		t.Errorf("held open after %v, want 2 s", held)
+	}
+	w.chip.Set(contactLine, false)
+	w.until(seq, time.Second, gateway.DoorClosed)
+
+	_, seq = w.events(0)
+	w.chip.Set(rexLine, false)
+	time.Sleep(50 * time.Millisecond)
+	w.chip.Set(rexLine, true)
+	w.until(seq, time.Second, gateway.RequestToExit)
+	w.chip.Set(contactLine, true)
+	w.until(seq, time.Second, gateway.DoorOpened)
+	if list, _ := w.events(seq); slices.ContainsFunc(list, func(e gateway.Event) bool { return e.Type == gateway.DoorForcedOpen }) {
+		t.Error("whoever leaves forces the door")
+	}
+}
+
+// TestF2_GPIODeath: whatever becomes of the daemon in the middle of a release, the strike is
+// secured: 2 s after a kill or a panic, 15 s after a hang; where the kernel releases the
+// lines of the dead, and where it keeps them driven.
+func TestF2_GPIODeath(t *testing.T) {
+	for _, persists := range []bool{false, true} {
+		for _, death := range []struct {
+			name   string
+			signal syscall.Signal
+			within time.Duration
+		}{{"SIGKILL", syscall.SIGKILL, 2 * time.Second}, {"panic", syscall.SIGQUIT, 2 * time.Second}, {"hang", syscall.SIGSTOP, 15 * time.Second}} {
+			t.Run(fmt.Sprintf("%s, outputs persist %v", death.name, persists), func(t *testing.T) {
+				t.Parallel()
+				w := newWired(t, "")
+				w.start()
+				pin := w.pin(0)
+				w.keys(pin + "#")
+				w.released(true, time.Second)
+				// Where outputs persist, the wire has the level that was driven last: the
+				// simulator's pull stands for it.
+				w.chip.Set(strikeLine, persists)
+				trace := tracing(t, w.chip)
+				begun := time.Now()
+				w.check(w.cmd.Process.Signal(death.signal))
+				if death.signal == syscall.SIGSTOP {
+					w.watchdog()
+				}
+				<-w.ended
+				if w.chip.Get(strikeLine) != persists {
+					t.Errorf("without its process the line is %v", !persists)
+				}
+				w.secureAll() // ExecStopPost
+				w.cmd = nil
+				if n, released := trace(); n == 0 || released > 0 {
+					t.Errorf("secure-all has set %d levels, %d of them released", n, released)
+				}
+				w.chip.Set(strikeLine, false)
+				took := w.released(false, time.Second).Sub(begun)
+				t.Logf("secured %v after it", took)
+				if took > death.within {
+					t.Errorf("secured after %v, want %v", took, death.within)
+				}
+				w.start()
+				w.until(0, time.Second, gateway.Interrupted)
+				if w.chip.Get(strikeLine) {
+					t.Error("released again by the next start")
+				}
+				w.stop()
+			})
+		}
+	}
+}
+
+// watchdog is WatchdogSec=10: it kills a daemon that gives no sign of life.
+func (w *wired) watchdog() {
+	for {
+		w.mu.Lock()
+		left := time.Until(w.fed.Add(10 * time.Second))
+		w.mu.Unlock()
+		if left <= 0 {
+			w.cmd.Process.Kill()
+			return
+		}
+		time.Sleep(left)
+	}
+}
+
+// TestF2_SecureAllOfTheHung: by hand, without a service manager. A daemon that answers keeps
+// its strikes, and is named.
+func TestF2_SecureAllOfTheHung(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	w.start()
+	out, err := exec.Command("gardiend", "secure-all", "--config", w.config).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "systemctl stop gardiend") {
+		t.Errorf("while it answers: %v: %s", err, out)
+	}
+	w.keys(w.pin(0) + "#")
+	w.released(true, time.Second)
+	w.check(w.cmd.Process.Signal(syscall.SIGSTOP))
+	w.secureAll()
+	if w.chip.Get(strikeLine) {
+		t.Error("the strike of a hung daemon is still released")
+	}
+	<-w.ended
+	w.cmd = nil
+}
+
+// TestGPIOBusy: a second gardiend, or another program, at the lines.
+func TestGPIOBusy(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	w.start()
+	other := filepath.Join(w.dir, "other.yaml")
+	b, err := os.ReadFile(w.config)
+	w.check(err)
+	w.check(os.WriteFile(other, []byte(strings.Replace(string(b), "state_dir: state", "state_dir: other", 1)), 0o600))
+	out, err := exec.Command("gardiend", "--config", other).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "other.yaml:8: doors[0].strike.pin: ") || !strings.Contains(string(out), `is held by "gardien front strike"`) {
+		t.Errorf("a second gardiend: %v: %s", err, out)
+	}
+	out, err = exec.Command("gardiend", "--config", w.config, "--check").CombinedOutput()
+	if err != nil {
+		t.Errorf("--check beside the daemon: %v: %s", err, out)
+	}
+	w.check(os.WriteFile(other, []byte(strings.Replace(string(b), w.chip.Pin(strikeLine), w.chip.Name()+":77", 1)), 0o600))
+	out, err = exec.Command("gardiend", "--config", other, "--check").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "other.yaml:8: doors[0].strike.pin: "+w.chip.Name()+":77: the chip has lines 0 to 5: ") {
+		t.Errorf("--check of a line that is not there: %v: %s", err, out)
+	}
+}
+
+// TestGPIORestarts: no start and no stop lets the strike go for a moment: the kernel's trace
+// shows every level that the line ever had.
+func TestGPIORestarts(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	const restarts = 100
+	trace := tracing(t, w.chip)
+	for range restarts {
+		w.start()
+		w.stop()
+	}
+	if n, released := trace(); released > 0 || n < restarts {
+		t.Errorf("%d levels set in %d restarts, %d of them released", n, restarts, released)
+	}
+}
+
+// tracing counts the levels that the strike's line is set to from now on: of all, and those
+// that release it.
+func tracing(t *testing.T, c *gpiosim.Chip) (stop func() (all, released int)) {
+	t.Helper()
+	instance := "/sys/kernel/tracing/instances/" + strings.ReplaceAll(t.Name(), "/", "-")
+	if err := os.Mkdir(instance, 0o700); err != nil {
+		gpiosim.Skip(t, "this kernel has no gpio tracepoints: "+err.Error())
+	}
+	t.Cleanup(func() { os.Remove(instance) })
+	if err := os.WriteFile(instance+"/events/gpio/enable", []byte("1"), 0); err != nil {
+		gpiosim.Skip(t, "this kernel has no gpio tracepoints: "+err.Error())
+	}
+	line := fmt.Sprintf(" %d ", c.Number(strikeLine))
+	return func() (all, released int) {
+		os.WriteFile(instance+"/events/gpio/enable", []byte("0"), 0)
+		f, err := os.Open(instance + "/trace")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		for s := bufio.NewScanner(f); s.Scan(); {
+			if _, event, ok := strings.Cut(s.Text(), "gpio_value:"); ok && strings.HasPrefix(event, line+"set ") {
+				all++
+				if strings.HasPrefix(event, line+"set 1") {
+					released++
+				}
+			}
+		}
+		return all, released
+	}
+}

@@ -1,0 +1,59 @@
+package gpio
+
+import (
+	"time"
+
+	"periph.io/x/conn/v3/gpio"
+)
+
+// ButtonOpts of a Button.
+type ButtonOpts struct {
+	Name, Kind string     // for the log: "front", "rex"
+	Active     gpio.Level // level while it is pressed
+	Pull       gpio.Pull
+	Debounce   time.Duration // for pins that do not debounce by themselves
+}
+
+// Button is an input that asks for something when it becomes active: a request to exit, a
+// bell, a tamper switch. It implements gateway.REX. One that is active at the start asks
+// for nothing until it was let go; one that is stuck asks once.
+type Button struct {
+	opts     ButtonOpts
+	in       *input
+	requests chan struct{}
+	was      gpio.Level
+}
+
+// NewButton takes the pin.
+func NewButton(pin gpio.PinIn, o ButtonOpts) (*Button, error) {
+	b := &Button{opts: o, requests: make(chan struct{}, 1)}
+	b.in = &input{pin: pin, pull: o.Pull, debounce: o.Debounce, wake: b.changed}
+	if err := pin.In(o.Pull, gpio.BothEdges); err != nil {
+		return nil, err
+	}
+	b.was = pin.Read()
+	b.in.watch()
+	return b, nil
+}
+
+func (b *Button) String() string { return describe(b.opts.Kind, b.opts.Name, b.in.pin) }
+
+func (b *Button) changed(l look) {
+	if l.err != nil {
+		return
+	}
+	pressed := l.level == b.opts.Active && b.was != b.opts.Active
+	// Pressed and let go since the last look: the kernel's thread may read both edges' level
+	// after the second, so that their number tells, not their direction.
+	pressed = pressed || len(l.edges) > 1 && b.was != b.opts.Active
+	b.was = l.level
+	if pressed {
+		notify(b.requests)
+	}
+}
+
+// Requests implements gateway.REX.
+func (b *Button) Requests() <-chan struct{} { return b.requests }
+
+// Close gives the line back.
+func (b *Button) Close() error { return b.in.Close() }

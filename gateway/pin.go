@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Pin names one GPIO line. It is written as the header's signal (GPIO17), as the
+// header's position (P1_11), or as chip:line, where chip is the kernel's name or label
+// of the chip (gpiochip0, pinctrl-rp1) and line its number there.
+type Pin struct {
+	Header int    // BCM number on a Raspberry Pi's header; -1 where Chip is set
+	Chip   string // "" for the header
+	Line   int    // on Chip
+}
+
+// HeaderPins is how many GPIO signals a Raspberry Pi's header has: GPIO0 to GPIO27.
+const HeaderPins = 28
+
+// header gives the signal at each position of the 40-pin header (P1); -1 is power or ground.
+var header = [41]int{-1,
+	-1, -1, 2, -1, 3, -1, 4, 14, -1, 15,
+	17, 18, 27, -1, 22, 23, -1, 24, 10, -1,
+	9, 25, 11, 8, -1, 7, 0, 1, 5, -1,
+	6, 12, 13, -1, 19, 16, 26, 20, -1, 21}
+
+// ParsePin reads one of the three spellings.
+func ParsePin(s string) (Pin, error) {
+	if n, ok := strings.CutPrefix(s, "GPIO"); ok {
+		if v, ok := decimal(n); ok && v < HeaderPins {
+			return Pin{Header: v}, nil
+		}
+		return Pin{}, fmt.Errorf("%q is not a line of the header: it has GPIO0 to GPIO%d", s, HeaderPins-1)
+	}
+	if n, ok := strings.CutPrefix(s, "P1_"); ok {
+		v, ok := decimal(n)
+		switch {
+		case !ok || v == 0 || v >= len(header):
+			return Pin{}, fmt.Errorf("%q is not a position of the header: it has P1_1 to P1_40", s)
+		case header[v] < 0:
+			return Pin{}, fmt.Errorf("%q is power or ground: take a position with a GPIO signal", s)
+		}
+		return Pin{Header: header[v]}, nil
+	}
+	if i := strings.LastIndexByte(s, ':'); i > 0 && len(s) <= 64 {
+		chip := s[:i]
+		if v, ok := decimal(s[i+1:]); ok && strings.Trim(chip, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" {
+			return Pin{Header: -1, Chip: chip, Line: v}, nil
+		}
+	}
+	return Pin{}, fmt.Errorf("%q is not a GPIO line: write it as in GPIO17, P1_11 or gpiochip0:17", s)
+}
+
+// decimal reads a number of at most three digits, without zeros in front.
+func decimal(s string) (int, bool) {
+	v, err := strconv.Atoi(s)
+	return v, err == nil && v >= 0 && v < 1000 && s == strconv.Itoa(v)
+}
+
+func (p Pin) String() string {
+	if p.Chip != "" {
+		return p.Chip + ":" + strconv.Itoa(p.Line)
+	}
+	return "GPIO" + strconv.Itoa(p.Header)
+}
+
+// HighAtReset tells which level the line's pull resistor gives it from power-on until
+// something drives it: GPIO0 to GPIO8 are pulled up, GPIO9 to GPIO27 down (BCM2835 ARM
+// Peripherals, table 6-31; the same on BCM2711, BCM2712's RP1 and BCM2837). known is
+// false off the header.
+func (p Pin) HighAtReset() (high, known bool) { return p.Header <= 8, p.Chip == "" }
