@@ -351,12 +351,14 @@ func TestReader(t *testing.T, o Options, open func(t *testing.T) (r gateway.Read
 				seen <- struct{}{}
 			})
 		}()
+		var giving sync.WaitGroup
 		for range 3 {
-			go give()
+			giving.Go(give)
 		}
 		for range 3 {
 			<-seen
 		}
+		giving.Wait()
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("Read ends with %v when its context does", err)

@@ -2,6 +2,12 @@ package gpio
 
 import "periph.io/x/conn/v3/gpio"
 
+// The pin interfaces of periph, for whoever wires devices together.
+type (
+	Pin   = gpio.PinIO
+	PinIn = gpio.PinIn
+)
+
 // LevelOf reads the configuration's word for a level: high, or else low.
 func LevelOf(word string) gpio.Level { return gpio.Level(word == "high") }
 

@@ -319,7 +319,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 		tasks = append(tasks, d)
 	}
 	for _, r := range g.hardware.readers {
-		tasks = append(tasks, newReading(r, g.access, g.log))
+		tasks = append(tasks, newReading(r, g.access, g.note, g.log))
 	}
 	// The record ends after the doors: their last events are in it.
 	for _, t := range tasks {

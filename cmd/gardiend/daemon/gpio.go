@@ -11,6 +11,7 @@ import (
 
 	"gardien/configs"
 	"gardien/drivers/gpio"
+	"gardien/drivers/keypad"
 	"gardien/drivers/wiegand"
 	"gardien/gateway"
 )
@@ -98,7 +99,24 @@ func (l dataLines) Next(deadline time.Time) (int, time.Duration, uint32, error) 
 	return e.Line, e.At, e.Seq, err
 }
 
-func (h *hardware) wiegand(at string, r configs.Reader) gateway.Reader {
+// keypad is a bare matrix on GPIO lines.
+func (h *hardware) keypad(r configs.Reader) (gateway.Reader, error) {
+	var rows []gpio.Pin
+	var columns []gpio.PinIn
+	for _, p := range r.Rows {
+		rows = append(rows, h.line(p, r.ID, "row", 0))
+	}
+	for _, p := range r.Columns {
+		columns = append(columns, h.line(p, r.ID, "column", 0))
+	}
+	pad, err := keypad.New(rows, columns, keypad.Opts{Name: r.ID, Keys: r.KeyNames()})
+	if err == nil {
+		h.closers = append(h.closers, pad)
+	}
+	return pad, err
+}
+
+func (h *hardware) wiegand(r configs.Reader) gateway.Reader {
 	reader := wiegand.New(dataLines{h.line(r.D0, r.ID, "wiegand", 0, r.D1)}, wiegand.Opts{Name: r.ID, Dropped: h.dropped(r.ID)})
 	h.closers = append(h.closers, reader)
 	return reader

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 
 	"gardien/configs"
+	"gardien/drivers/evdev"
+	"gardien/drivers/serial"
 	"gardien/drivers/sim"
 	"gardien/gateway"
 	"gardien/gateway/doors"
@@ -137,7 +139,13 @@ func (h *hardware) reader(at string, r configs.Reader) (gateway.Reader, error) {
 		h.sim.readers[gateway.ReaderID(r.ID)] = reader
 		return reader, nil
 	case "wiegand":
-		return h.wiegand(at, r), nil
+		return h.wiegand(r), nil
+	case "keypad":
+		return h.keypad(r)
+	case "evdev":
+		return evdev.New(evdev.Opts{Name: r.ID, Device: r.Device, Kind: evdev.Kind(r.Kind), Layout: evdev.Layout(r.Layout)}), nil
+	case "serial":
+		return serial.New(serial.Opts{Name: r.ID, Device: r.Device, Baud: r.Baud}), nil
 	}
 	return nil, h.cfg.Problem(at+".driver", notBuilt(r.Driver).Error(), "use driver: sim")
 }
@@ -171,11 +179,6 @@ func Missing(cfg *configs.Config) (list []string) {
 	for _, d := range cfg.Doors {
 		if d.Lock != nil && d.Lock.Driver != "sim" {
 			list = append(list, fmt.Sprintf("door %s: %v", d.ID, notBuilt(d.Lock.Driver)))
-		}
-	}
-	for _, r := range cfg.Readers {
-		if r.Driver != "sim" && r.Driver != "wiegand" {
-			list = append(list, fmt.Sprintf("reader %s: %v", r.ID, notBuilt(r.Driver)))
 		}
 	}
 	return list

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"sync"
 	"time"
 
 	"gardien/configs"
@@ -77,13 +78,23 @@ func (r retaining) Run(ctx context.Context) error { return r.Store.Run(ctx, r.re
 type reading struct {
 	openReader
 	access *access.Controller
+	note   func(...gateway.Event)
 	log    *slog.Logger
 	ready  chan struct{}
+
+	mu      sync.Mutex
+	offline bool
 }
 
-func newReading(r openReader, a *access.Controller, log *slog.Logger) *reading {
-	return &reading{r, a, log, make(chan struct{})}
+func newReading(r openReader, a *access.Controller, note func(...gateway.Event), log *slog.Logger) *reading {
+	return &reading{openReader: r, access: a, note: note, log: log, ready: make(chan struct{})}
 }
+
+// A reader that fails is opened again this often; one that has worked for so long is back.
+const (
+	readAgain = time.Second
+	readsWell = 2 * time.Second
+)
 
 func (r *reading) Ready() <-chan struct{} { return r.ready }
 func (r *reading) String() string         { return "reader " + string(r.id) }
@@ -91,19 +102,39 @@ func (r *reading) String() string         { return "reader " + string(r.id) }
 func (r *reading) Run(ctx context.Context) error {
 	close(r.ready)
 	for {
+		well := time.AfterFunc(readsWell, func() { r.tell(nil) })
 		err := r.reader.Read(ctx, func(ctx context.Context, c gateway.Credential) {
 			r.access.Present(ctx, r.door, r.id, c)
 		})
+		well.Stop()
 		if ctx.Err() != nil {
 			return nil
 		}
-		r.log.Error("the reader failed; trying again in 5 s", "reader", r.id, "err", err)
+		r.tell(err)
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(5 * time.Second):
+		case <-time.After(readAgain):
 		}
 	}
+}
+
+// tell records that the reader went away, and that it is back, each once.
+func (r *reading) tell(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if (err != nil) == r.offline {
+		return
+	}
+	r.offline = err != nil
+	e := gateway.Event{Type: gateway.DeviceOnline, Door: r.door, Reader: r.id, Device: r.reader.String()}
+	if r.offline {
+		e.Type = gateway.DeviceOffline
+		r.log.Error("a reader does not work; it is tried again", "reader", r.id, "err", err)
+	} else {
+		r.log.Info("a reader works again", "reader", r.id)
+	}
+	r.note(e)
 }
 
 // needsRestart names the first section that a reload cannot apply.
