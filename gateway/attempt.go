@@ -67,6 +67,10 @@ const (
 	BadProof          Reason = "bad_proof"
 	DoorBlocked       Reason = "door_blocked"
 	Fault             Reason = "fault"
+
+	// Beyond the contract's list (README, "Choices"): a policy asks the residents first.
+	Knock  Reason = "knock"  // their time is not over
+	Vetoed Reason = "vetoed" // one of them said no
 )
 
 // DenialCode is all that the person at the door learns (A8).
@@ -81,7 +85,7 @@ const (
 // Code folds the exact reason into the coarse one.
 func (r Reason) Code() DenialCode {
 	switch r {
-	case LockedOut, ClockUntrusted, DoorBlocked, Fault:
+	case LockedOut, ClockUntrusted, DoorBlocked, Fault, Knock:
 		return TryLater
 	case NotYetValid, OutsideSchedule:
 		return NotNow

@@ -92,3 +92,21 @@ type Monitored interface {
 	// FaultChanges delivers a token after that may have changed.
 	FaultChanges() <-chan struct{}
 }
+
+// Signal is what somebody at a door is told.
+type Signal string
+
+const (
+	SignalGranted  Signal = "granted"
+	SignalDenied   Signal = "denied"
+	SignalWait     Signal = "wait"      // residents are asked first
+	SignalHeldOpen Signal = "held_open" // please close the door
+	SignalNone     Signal = ""
+)
+
+// Indicator shows signals: lamps, a buzzer.
+type Indicator interface {
+	// Show replaces what is shown. It never waits.
+	Show(Signal)
+	String() string
+}

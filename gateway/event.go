@@ -47,6 +47,12 @@ const (
 	// Duress: a resident's duress PIN was typed; the door behaves as ever
 	// (ONVIF tns1:AccessControl/Duress, Matter ForcedUser).
 	Duress EventType = "duress"
+	// KnockedEvent: somebody with a grant waits at a door whose residents are asked first.
+	KnockedEvent EventType = "knock"
+	// DoorBell: the bell push was pressed.
+	DoorBell EventType = "door_bell"
+	// KnockVetoed: a resident said no.
+	KnockVetoed EventType = "knock_vetoed"
 	// DatabaseSetAside: the database was broken; the record starts anew and third
 	// parties are denied until a resident accepts it (D4).
 	DatabaseSetAside EventType = "database_set_aside"

@@ -110,6 +110,19 @@ func (t *tool) unlockCmd() *cobra.Command {
 		}}
 }
 
+func (t *tool) vetoCmd() *cobra.Command {
+	return &cobra.Command{Use: "veto DOOR", Short: "Say no to whoever knocks at a door", Args: cobra.ExactArgs(1),
+		Long: `veto keeps whoever knocks at a door out, for three minutes from the knock on. Issuers with
+"knock" in the configuration knock: the events knock and door_bell tell of it, and the
+door stays shut until the residents had their time.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := t.act(cmd, "POST", "/v1/doors/"+url.PathEscape(args[0])+"/veto", nil); err != nil {
+				return err
+			}
+			return t.done("whoever knocks at %s stays out", args[0])
+		}}
+}
+
 func (t *tool) issuerCmd() *cobra.Command {
 	cmd := group("issuer", "Third parties that sign grants")
 	cmd.AddCommand(&cobra.Command{Use: "list", Short: "The third parties, their limits and state", Args: cobra.NoArgs,

@@ -2,7 +2,6 @@ package evdev
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -49,7 +48,7 @@ func (r *Reader) Read(ctx context.Context, present func(context.Context, gateway
 	}
 	defer d.Close()
 	if err := d.Grab(); err != nil {
-		if errors.Is(err, syscall.EBUSY) {
+		if err.Error() == syscall.EBUSY.Error() { // the library gives the text alone
 			err = fmt.Errorf("another program has grabbed it: %w", err)
 		}
 		return fmt.Errorf("%s: %w", r, err)

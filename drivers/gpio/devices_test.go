@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -305,5 +306,63 @@ func TestButtonHeld(t *testing.T) {
 		if n := count(); n != 0 {
 			t.Errorf("gone and back: %d requests", n)
 		}
+	})
+}
+
+// TestLamps: each signal has its pattern, the latest replaces the one before, and nothing
+// stays on.
+func TestLamps(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		green, red, buzzer := newPin("G"), newPin("R"), newPin("B")
+		l, err := NewLamps(LampsOpts{Name: "front", Green: green, Red: red, Buzzer: buzzer, Active: gpio.Low})
+		if err != nil {
+			t.Fatal(err)
+		}
+		on := func() (s string) {
+			synctest.Wait()
+			for _, p := range []*pin{green, red, buzzer} {
+				if p.Read() == gpio.Low {
+					s += p.N
+				}
+			}
+			return s
+		}
+		sees := func(when, want string) {
+			t.Helper()
+			if got := on(); got != want {
+				t.Errorf("%s: %q, want %q", when, got, want)
+			}
+		}
+		sees("at first", "")
+		l.Show(gateway.SignalGranted)
+		sees("granted", "GB")
+		time.Sleep(time.Second)
+		sees("a second later", "G")
+		l.Show(gateway.SignalDenied)
+		sees("denied", "RB")
+		beeps := 0
+		for range 20 {
+			time.Sleep(100 * time.Millisecond)
+			if strings.Contains(on(), "B") {
+				beeps++
+			}
+		}
+		if sees("later", ""); beeps != 2 { // the first was seen above
+			t.Errorf("%d more beeps", beeps)
+		}
+		for range 100 {
+			l.Show(gateway.SignalWait)
+		}
+		time.Sleep(time.Hour)
+		l.Show(gateway.SignalHeldOpen)
+		sees("held open", "RB")
+		time.Sleep(time.Hour)
+		sees("an hour later", "RB")
+		l.Show(gateway.SignalNone)
+		sees("closed", "")
+		l.Show(gateway.SignalWait)
+		sees("wait", "GR")
+		l.Close()
+		sees("the end", "")
 	})
 }

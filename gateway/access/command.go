@@ -56,6 +56,9 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 		if reason == "" && a.c.beforeBirth(m, a.At) {
 			reason = gateway.Expired
 		}
+		if reason == "" {
+			reason = a.knocked(tx, g, f.Policy)
+		}
 		if reason != "" {
 			return reason, fresh
 		}

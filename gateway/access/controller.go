@@ -69,6 +69,8 @@ type Doors interface {
 	Retry(gateway.DoorID, gateway.GrantID) (gateway.AttemptID, bool)
 	// Release lets somebody in and gives for how long. retry continues an entry.
 	Release(ctx context.Context, a gateway.Attempt, retry bool) (time.Duration, error)
+	// Show tells whoever stands at the door. It never waits.
+	Show(gateway.DoorID, gateway.Signal)
 }
 
 // Tokens verifies signed texts.
@@ -113,6 +115,7 @@ type Controller struct {
 	atDoor    keyed[gateway.DoorID] // one attempt at a door at a time
 	throttles throttles
 	denials   denials
+	knocks    knocks
 	rotated   func(gateway.IssuerID)
 	born      time.Duration // since boot: commands from before are not this process's (F10)
 	commands  chan struct{} // a place for each that is carried out
@@ -153,9 +156,27 @@ type Outcome struct {
 // Present decides on a credential at a door and, if it is granted, releases it. It
 // returns when the verdict is recorded. The door must be one of this gateway's.
 func (c *Controller) Present(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, cred gateway.Credential) Outcome {
+	a := &attempt{c: c, Attempt: gateway.Attempt{ID: gateway.NewAttemptID(), Door: door, Reader: reader}}
+	o := c.presentOnce(ctx, a, cred)
+	if o.Reason == gateway.Knock && a.awaitResidents(ctx) {
+		o = c.presentOnce(ctx, a, cred)
+	}
+	if o.Reason == gateway.Knock && !a.recorded {
+		c.denials.add(ctx, c, a.denial(o.Reason), a.At)
+	}
+	if !o.Granted { // the door itself shows that it lets somebody in
+		c.doors.Show(door, gateway.SignalDenied)
+	}
+	return o
+}
+
+// presentOnce is one look at a credential, at one instant. A denial with Knock is not
+// recorded yet: the attempt may wait.
+func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.Credential) Outcome {
+	door := a.Door
 	unlock := c.atDoor.lock(door)
 	defer unlock()
-	a := &attempt{c: c, Attempt: gateway.Attempt{ID: gateway.NewAttemptID(), Door: door, Reader: reader, At: c.clock.Read()}}
+	a.At = c.clock.Read()
 	var reason gateway.Reason
 	var err error
 	switch cred := cred.(type) {
@@ -178,12 +199,16 @@ func (c *Controller) Present(ctx context.Context, door gateway.DoorID, reader ga
 	if reason == "" {
 		d, err := c.doors.Release(ctx, a.Attempt, a.retry)
 		if err == nil {
+			if a.knock != nil {
+				c.knocks.over(door)
+			}
 			return Outcome{gateway.Decision{Granted: true, Grant: a.Grant}, a.ID, d}
 		}
 		c.log.Error("granted, but the door was not released", "door", door, "attempt", a.ID, "err", err)
 		reason, a.recorded, a.At = gateway.Fault, false, c.clock.Read()
 	}
-	if !a.recorded {
+	a.tellKnock(ctx)
+	if !a.recorded && reason != gateway.Knock {
 		c.denials.add(ctx, c, a.denial(reason), a.At)
 	}
 	return Outcome{Decision: gateway.Decision{Reason: reason, Grant: a.Grant}, Attempt: a.ID}
@@ -196,6 +221,11 @@ type attempt struct {
 	sub      string
 	retry    bool
 	recorded bool // the denial is in the record already
+	proven   bool // the grant's holder has proven possession; a nonce is good once
+
+	knock      *knock // the residents are asked first
+	ripe       time.Time
+	knockEvent *gateway.Event // to be told
 }
 
 func (a *attempt) denial(reason gateway.Reason) gateway.Event {
@@ -219,6 +249,9 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 		}
 		if reason != "" && !keep {
 			return errDenied
+		}
+		if reason == gateway.Knock { // it may wait: the verdict comes later
+			return nil
 		}
 		if reason != "" {
 			a.recorded = true
@@ -299,8 +332,11 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 		return refusal.Reason, nil
 	}
 	a.sub = g.Sub
-	if reason := a.possession(g, text, cred.Proof); reason != "" {
-		return reason, nil
+	if !a.proven {
+		if reason := a.possession(g, text, cred.Proof); reason != "" {
+			return reason, nil
+		}
+		a.proven = true
 	}
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		taken := a.c.take(tx, g, a.At)
@@ -313,6 +349,9 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 		reason := Verdict(Judge(f))
 		if reason == "" && taken.refusal != nil {
 			reason = taken.refusal.Reason
+		}
+		if reason == "" {
+			reason = a.knocked(tx, rec, f.Policy)
 		}
 		if reason != "" {
 			return reason, taken.isNew
@@ -386,7 +425,11 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 		}
 		f := a.c.facts(tx, rec, a.Door, a.At)
 		f.PIN, f.Retry = &p, a.retry
-		if reason := Verdict(Judge(f)); reason != "" {
+		reason := Verdict(Judge(f))
+		if reason == "" {
+			reason = a.knocked(tx, rec, f.Policy)
+		}
+		if reason != "" {
 			return reason, false
 		}
 		if next = succeeded(t, home); t.Failures != 0 || !t.PausedAt.IsZero() {

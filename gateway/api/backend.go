@@ -30,6 +30,9 @@ type Backend interface {
 	Verify(context.Context) (Verification, error)
 	Forget(ctx context.Context, ref string) (int64, error)
 
+	// Veto keeps whoever knocks at a door out; nobody knocks: 409.
+	Veto(context.Context, gateway.DoorID) error
+
 	Issuers(context.Context) ([]Issuer, error)
 	PauseIssuer(ctx context.Context, id gateway.IssuerID, paused bool) error
 	PauseAll(ctx context.Context, paused bool) error

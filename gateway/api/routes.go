@@ -39,6 +39,8 @@ func (s *Server) routes(sim Sim) []route {
 		{method: "GET", path: "/v1/doors/{door}", summary: "One door", responses: map[int]any{200: Door{}, 404: Problem{}}, answer: s.door},
 		{method: "POST", path: "/v1/doors/{door}/attempts", summary: "Present a grant with its proof; or, as a resident, ask to be let in", open: true,
 			request: AttemptRequest{}, responses: map[int]any{200: Granted{}, 403: Denied{}, 404: Problem{}}, answer: s.attempt},
+		{method: "POST", path: "/v1/doors/{door}/veto", summary: "Say no to whoever knocks at the door (issuers with the policy knock)",
+			responses: map[int]any{204: nil, 404: Problem{}, 409: Problem{}}, answer: s.veto},
 		{method: "POST", path: "/v1/nonces", summary: "A nonce for one proof", open: true,
 			responses: map[int]any{201: Nonce{}, 429: Problem{}}, answer: s.nonce},
 		{method: "POST", path: "/v1/mailbag", summary: "Hand in grants and mailbox items, whoever carries them", open: true, limit: maxMailbag,
@@ -139,6 +141,14 @@ func (s *Server) door(r *request) (Answer, error) {
 		return Answer{}, err
 	}
 	return reply(200, d)
+}
+
+func (s *Server) veto(r *request) (Answer, error) {
+	d, err := s.findDoor(r.PathValue("door"))
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Status: 204}, s.backend.Veto(r.Context(), d.ID)
 }
 
 func (s *Server) findDoor(id string) (Door, error) {

@@ -25,6 +25,9 @@ type Hardware struct {
 	Lock    gateway.Lock
 	Contact gateway.Contact
 	REX     gateway.REX
+	Bell    gateway.REX // a request to be let in
+
+	Indicators []gateway.Indicator
 }
 
 // Settings of one door.
@@ -37,6 +40,7 @@ type Settings struct {
 	RetryGrace    time.Duration // 0: none
 	REXReleases   bool          // REX releases; else it only shunts the alarm
 	REXShunt      time.Duration // how long after a REX an opening is no alarm
+	Rung          func()        // told of each press of the bell; nil: nobody is
 }
 
 // Door is one opening with its hardware. Its methods are safe for concurrent use.
@@ -64,8 +68,8 @@ type Door struct {
 	alarms   int       // held-open alarms of this opening
 	shunted  time.Time // REX: openings until then are no alarm
 	lock     gateway.LockState
-	faulty   bool // the latch did not move the last time
-	broken   bool // the strike says so itself
+	faulty   bool      // the latch did not move the last time
+	broken   bool      // the strike says so itself
 	again    time.Time // when securing is tried again
 }
 
@@ -194,6 +198,7 @@ func (d *Door) admit(ctx context.Context, a gateway.Attempt, retry bool) (time.D
 	d.last = a
 	released, _ := d.latch.events()
 	d.emit(false, released.Of(a))
+	d.Show(gateway.SignalGranted)
 	if d.hw.Contact != nil && d.leaf == gateway.ContactClosed {
 		d.waiting = append(d.waiting, a)
 		if !retry && a.Grant != (gateway.GrantID{}) && d.RetryGrace > 0 {
@@ -215,6 +220,13 @@ func (d *Door) release(ctx context.Context) error {
 	}
 	d.wake()
 	return nil
+}
+
+// Show tells whoever stands at the door.
+func (d *Door) Show(s gateway.Signal) {
+	for _, i := range d.hw.Indicators {
+		i.Show(s)
+	}
 }
 
 // Retry gives the attempt that the grant may continue.

@@ -35,6 +35,13 @@ func (h House) Retry(id gateway.DoorID, g gateway.GrantID) (gateway.AttemptID, b
 	return "", false
 }
 
+// Show tells whoever stands at a door.
+func (h House) Show(id gateway.DoorID, s gateway.Signal) {
+	if d := h.Door(id); d != nil {
+		d.Show(s)
+	}
+}
+
 // Release lets the attempt in at its door.
 func (h House) Release(ctx context.Context, a gateway.Attempt, retry bool) (time.Duration, error) {
 	d := h.Door(a.Door)

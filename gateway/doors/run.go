@@ -21,12 +21,15 @@ func (d *Door) Run(ctx context.Context) error {
 		d.queue.close()
 		<-records
 	}()
-	var contact, rex, lock, fault <-chan struct{}
+	var contact, rex, lock, fault, bell <-chan struct{}
 	if d.hw.Contact != nil {
 		contact = d.hw.Contact.ContactChanges()
 	}
 	if d.hw.REX != nil {
 		rex = d.hw.REX.Requests()
+	}
+	if d.hw.Bell != nil {
+		bell = d.hw.Bell.Requests()
 	}
 	if m := d.monitor(); m != nil {
 		lock = m.LockChanges()
@@ -45,6 +48,8 @@ func (d *Door) Run(ctx context.Context) error {
 		case <-contact:
 		case <-lock:
 		case <-fault:
+		case <-bell:
+			d.rang()
 		case <-rex:
 			d.Request()
 		case <-d.poke:
@@ -122,6 +127,7 @@ func (d *Door) tick() {
 	}
 	if at, ok := d.nextAlarm(); ok && !now.Before(at) {
 		d.alarms++
+		d.Show(gateway.SignalHeldOpen)
 		d.emit(true, gateway.Event{Type: gateway.DoorHeldOpen})
 	}
 }
@@ -234,6 +240,9 @@ func (d *Door) moved(level gateway.ContactState) {
 			d.opened(time.Now())
 		}
 	case gateway.ContactClosed:
+		if d.alarms > 0 {
+			d.Show(gateway.SignalNone)
+		}
 		d.alarms = 0
 		if d.ajar {
 			d.ajar = false
@@ -290,6 +299,14 @@ func (d *Door) Request() {
 		events = append(events, e)
 	}
 	d.emit(false, events...)
+}
+
+// rang tells of the bell: Rung is called for whoever has to know at once.
+func (d *Door) rang() {
+	d.emit(false, gateway.Event{Type: gateway.DoorBell})
+	if d.Rung != nil {
+		d.Rung()
+	}
 }
 
 // stop secures for good.

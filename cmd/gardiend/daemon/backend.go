@@ -357,6 +357,14 @@ func (g *Gateway) PauseAll(ctx context.Context, paused bool) error {
 	})
 }
 
+// Veto implements api.Backend.
+func (g *Gateway) Veto(ctx context.Context, door gateway.DoorID) error {
+	if !g.access.Veto(door) {
+		return api.Fail(http.StatusConflict, "nobody-knocks", "nobody knocks at door %s", door)
+	}
+	return g.store.Update(ctx, func(tx *store.Tx) error { return tx.Append(gateway.Event{Type: gateway.KnockVetoed, Door: door}) })
+}
+
 // Descriptor implements api.Backend.
 func (g *Gateway) Descriptor(context.Context) (api.Descriptor, error) {
 	r := rules(g.reloads.Load())

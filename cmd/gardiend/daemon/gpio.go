@@ -89,6 +89,25 @@ func (h *hardware) gpioButton(at, name, kind string, b configs.Button) (*gpio.Bu
 	return button, nil
 }
 
+func (h *hardware) gpioLamps(at, name string, l configs.Lamps) (*gpio.Lamps, error) {
+	o := gpio.LampsOpts{Name: name, Active: gpio.LevelOf(l.Active)}
+	if l.Green != "" {
+		o.Green = h.line(l.Green, name, "green", 0)
+	}
+	if l.Red != "" {
+		o.Red = h.line(l.Red, name, "red", 0)
+	}
+	if l.Buzzer != "" {
+		o.Buzzer = h.line(l.Buzzer, name, "buzzer", 0)
+	}
+	lamps, err := gpio.NewLamps(o)
+	if err != nil {
+		return nil, wrong(h.cfg, at, err)
+	}
+	h.closers = append(h.closers, lamps)
+	return lamps, nil
+}
+
 // dataLines is two lines as the wiegand driver sees them.
 type dataLines struct{ *gpio.Line }
 

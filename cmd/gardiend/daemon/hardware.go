@@ -115,6 +115,21 @@ func (h *hardware) openInputs(at string, d configs.Door) error {
 		rex, err := h.gpioButton(at+".rex", d.ID, "rex", configs.Button{Driver: r.Driver, Pin: r.Pin, Active: r.Active, Debounce: r.Debounce, Pull: r.Pull})
 		hw.REX, errs = rex, append(errs, err)
 	}
+	if b := d.Bell; b != nil {
+		bell, err := h.gpioButton(at+".bell", d.ID, "bell", *b)
+		hw.Bell, errs = bell, append(errs, err)
+	}
+	if l := d.Indicator; l != nil {
+		lamps, err := h.gpioLamps(at+".indicator", d.ID, *l)
+		hw.Indicators, errs = append(hw.Indicators, lamps), append(errs, err)
+	}
+	for i, r := range h.cfg.Readers {
+		if r.Door != d.ID || r.Driver != "wiegand" || r.LED == "" && r.Beep == "" {
+			continue
+		}
+		lamps, err := h.gpioLamps(fmt.Sprintf("readers[%d]", i), r.ID, configs.Lamps{Green: r.LED, Buzzer: r.Beep, Active: "low"})
+		hw.Indicators, errs = append(hw.Indicators, lamps), append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
