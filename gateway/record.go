@@ -23,11 +23,11 @@ func (r *GrantRecord) UsesLeft() (n int, ok bool) {
 	return max(r.Uses-r.Used, 0), true
 }
 
-// PINRecord is a live PIN at one door.
+// PINRecord is a live PIN at one door, or a card.
 type PINRecord struct {
 	Grant  GrantID
 	Door   DoorID
-	Length int
+	Length int // in digits; 0: a card
 	// Rank is how many live PINs the door had when this one came, itself included,
 	// less those that have died since.
 	Rank   int

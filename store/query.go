@@ -164,8 +164,8 @@ func (s *Store) Issuer(ctx context.Context, id gateway.IssuerID, day string) (st
 // PINOf reads the length and rank of a grant's live PIN at a door.
 func (s *Store) PINOf(ctx context.Context, id gateway.GrantID, door gateway.DoorID) (p gateway.PINRecord, found bool, err error) {
 	p = gateway.PINRecord{Grant: id, Door: door}
-	err = s.read.QueryRowContext(ctx, `SELECT length, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id)
-		FROM pins p WHERE iss = ? AND jti = ? AND door = ?`, id.Issuer, id.JTI, door).Scan(&p.Length, &p.Rank)
+	err = s.read.QueryRowContext(ctx, `SELECT length, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id AND q.length > 0)
+		FROM pins p WHERE iss = ? AND jti = ? AND door = ? AND length > 0`, id.Issuer, id.JTI, door).Scan(&p.Length, &p.Rank)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, false, nil
 	}
@@ -174,7 +174,7 @@ func (s *Store) PINOf(ctx context.Context, id gateway.GrantID, door gateway.Door
 
 // LivePINs counts the live PINs of a door.
 func (s *Store) LivePINs(ctx context.Context, door gateway.DoorID) (n int, err error) {
-	err = s.read.QueryRowContext(ctx, "SELECT count(*) FROM pins WHERE door = ?", door).Scan(&n)
+	err = s.read.QueryRowContext(ctx, "SELECT count(*) FROM pins WHERE door = ? AND length > 0", door).Scan(&n)
 	return n, err
 }
 

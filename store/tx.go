@@ -173,7 +173,7 @@ func (tx *Tx) Ended(id gateway.GrantID) bool {
 func (tx *Tx) PIN(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
 	p := gateway.PINRecord{Door: door}
 	var duress sql.NullString
-	if !tx.row(`SELECT iss, jti, length, duress, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id)
+	if !tx.row(`SELECT iss, jti, length, duress, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id AND q.length > 0)
 		FROM pins p WHERE door = ? AND mac = ?`, []any{door, mac}, &p.Grant.Issuer, &p.Grant.JTI, &p.Length, &duress, &p.Rank) {
 		return gateway.PINRecord{}, false
 	}
@@ -183,7 +183,7 @@ func (tx *Tx) PIN(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
 
 // LivePINs counts the live PINs of a door that are not of the given grant.
 func (tx *Tx) LivePINs(door gateway.DoorID, except gateway.GrantID) (n int) {
-	tx.row("SELECT count(*) FROM pins WHERE door = ? AND NOT (iss = ? AND jti = ?)", []any{door, except.Issuer, except.JTI}, &n)
+	tx.row("SELECT count(*) FROM pins WHERE door = ? AND length > 0 AND NOT (iss = ? AND jti = ?)", []any{door, except.Issuer, except.JTI}, &n)
 	return n
 }
 

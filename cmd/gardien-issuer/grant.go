@@ -47,6 +47,7 @@ type grantFlags struct {
 	uses                                                  int
 	ver                                                   int64
 	pin, seal, limited                                    bool
+	card                                                  string
 }
 
 func (t *tool) grantCmd() *cobra.Command {
@@ -70,7 +71,7 @@ grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
 			if err != nil {
 				return err
 			}
-			text, err := to.sign(g, f.seal || f.pin)
+			text, err := to.sign(g, f.seal || f.pin || f.card != "")
 			if err != nil {
 				return err
 			}
@@ -96,6 +97,7 @@ grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
 	fl.Int64Var(&f.ver, "ver", 0, "version (default: one more than the last)")
 	fl.StringVar(&f.ref, "ref", "", "opaque reference, as in a parcel's number; never a name")
 	fl.StringVar(&f.holder, "holder", "", "public JWK of the only phone that may present it, or a file with it")
+	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678; implies --seal; the resident must allow it")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; implies --seal")
 	fl.BoolVar(&f.seal, "seal", false, "seal it: only the gateway can read it")
 	return cmd
@@ -138,6 +140,11 @@ func (f *grantFlags) grant(dir *folder, gw *tokens.Descriptor, now time.Time) (g
 		}
 		if g.Holder, err = tokens.ParseHolder(b); err != nil {
 			return g, fmt.Errorf("--holder: %w", err)
+		}
+	}
+	if f.card != "" {
+		if g.Card, err = gateway.ParseCard(f.card); err != nil {
+			return g, fmt.Errorf("--card: %w", err)
 		}
 	}
 	if f.pin {

@@ -27,6 +27,7 @@ type addFlags struct {
 	days, hours string
 	uses        int
 	pin         bool
+	card        string
 	ref         string
 }
 
@@ -61,6 +62,7 @@ midnight and belong to the day that they start on.`,
 	fl.StringVar(&f.hours, "hours", "", "hours of those days, as in 09:00-12:30; several with commas")
 	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; it is shown this once and never again")
+	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678: bits, facility, number")
 	fl.StringVar(&f.ref, "ref", "", "a reference of yours, as in parcel-4711; no names")
 	return cmd
 }
@@ -74,7 +76,7 @@ func (t *tool) printPIN(made api.GrantMade) {
 
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
-	req := &api.GrantRequest{PIN: f.pin, Sub: f.ref}
+	req := &api.GrantRequest{PIN: f.pin, Card: f.card, Sub: f.ref}
 	if cmd.Flags().Changed("uses") {
 		if f.uses < 1 {
 			return nil, usage("--uses: want a number from 1 on; leave it out for as often as wanted")

@@ -18,6 +18,7 @@ type HomeGrant struct {
 	Schedule  *gateway.Schedule
 	Sub       string
 	PIN       bool
+	Card      gateway.Card       // that opens, too
 	Duress    gateway.ResidentID // the PIN is this resident's duress PIN
 }
 
@@ -31,7 +32,7 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, ga
 		Version: 1, Status: gateway.GrantActive, Doors: h.Doors,
 		IssuedAt: at.Earliest.Truncate(time.Second),
 		Period:   gateway.Period{NotBefore: h.NotBefore, NotAfter: h.NotAfter},
-		Uses:     h.Uses, Schedule: h.Schedule, Sub: h.Sub,
+		Uses:     h.Uses, Schedule: h.Schedule, Sub: h.Sub, Card: h.Card,
 	}
 	if g.NotBefore.IsZero() {
 		g.NotBefore = at.Earliest.Truncate(time.Second)

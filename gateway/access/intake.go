@@ -46,7 +46,10 @@ func (c *Controller) take(tx Tx, g gateway.Grant, at gateway.Reading) taken {
 func (c *Controller) takeNew(tx Tx, g gateway.Grant, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
 	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
 	if g.Status != gateway.GrantRevoked {
-		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.PIN.IsZero() {
+		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.Card.IsZero() {
+			t.refusal = c.refuseCard(tx, g)
+		}
+		if t.refusal == nil && !g.PIN.IsZero() {
 			t.refusal = c.refusePIN(tx, g)
 			if t.refusal != nil {
 				t.pinRefuse = t.refusal.Detail
@@ -94,6 +97,16 @@ func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
 	return nil
 }
 
+// refuseCard holds a new card against the live ones of each door: one card, one grant.
+func (c *Controller) refuseCard(tx Tx, g gateway.Grant) *gateway.Refusal {
+	for _, door := range c.here(g) {
+		if p, taken := tx.PIN(door, c.cardMAC(door, g.Card)); taken && p.Grant != g.ID {
+			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the card opens door %s by another grant already: revoke that one first", door)}
+		}
+	}
+	return nil
+}
+
 // here lists the grant's doors that this gateway has.
 func (c *Controller) here(g gateway.Grant) []gateway.DoorID {
 	var doors []gateway.DoorID
@@ -111,6 +124,11 @@ func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at 
 	if !g.PIN.IsZero() && g.Status == gateway.GrantActive {
 		for _, door := range c.here(g) {
 			tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.pinMAC(door, g.PIN))
+		}
+	}
+	if !g.Card.IsZero() && g.Status == gateway.GrantActive {
+		for _, door := range c.here(g) {
+			tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door}, c.cardMAC(door, g.Card))
 		}
 	}
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
@@ -136,12 +154,12 @@ func (c *Controller) heard(tx Tx, iss gateway.IssuerID, iat time.Time, at gatewa
 // digest is a keyed hash of all claims: it tells an equal version with other claims
 // without keeping the PIN or the reference.
 func (c *Controller) digest(g gateway.Grant) []byte {
-	pin := g.PIN.Reveal()
-	g.PIN = gateway.PIN{}
+	pin, card := g.PIN.Reveal(), g.Card.Reveal()
+	g.PIN, g.Card = gateway.PIN{}, gateway.Card{}
 	b, err := json.Marshal(struct {
 		gateway.Grant
-		PIN string
-	}{g, pin})
+		PIN, Card string
+	}{g, pin, card})
 	if err != nil {
 		panic(err) // every field of a parsed grant can be written
 	}

@@ -23,6 +23,7 @@ type Facts struct {
 	Issuer    gateway.IssuerState
 	AllPaused bool
 	PIN       *gateway.PINRecord // of the PIN that was typed, or that the grant has here
+	Card      bool               // a card is presented
 	PINRefuse string             // a PIN that was refused when the grant came: why
 	Retry     bool               // within the retry grace of an entry that nobody took
 	Command   bool               // an issuer's command, of which Grant is made up
@@ -48,7 +49,7 @@ func Judge(f Facts) []Check {
 		}
 		checks = append(checks, f.policyDoors(), f.policyHours(), f.policyUses(), f.policyValidity(), f.perDay())
 	}
-	checks = append(checks, f.pin())
+	checks = append(checks, f.pin(), f.static())
 	if f.Grant.ID.Issuer != gateway.HomeIssuer {
 		checks = append(checks, f.paused(), f.stale())
 	}
@@ -209,6 +210,16 @@ func (f *Facts) pin() Check {
 		c.Detail = fmt.Sprintf("%d digits, live PIN number %d of the door", f.PIN.Length, f.PIN.Rank)
 		if need == 0 || f.PIN.Length < need {
 			c.Reason = gateway.BeyondPolicy
+		}
+	}
+	return c
+}
+
+func (f *Facts) static() Check {
+	c := Check{Name: "policy allow_static_credentials", Detail: "no card"}
+	if f.Card && f.Grant.ID.Issuer != gateway.HomeIssuer {
+		if c.Detail = "cards are allowed"; !f.Policy.StaticCredentials {
+			c.Reason, c.Detail = gateway.BeyondPolicy, "a card can be copied, and is not allowed"
 		}
 	}
 	return c

@@ -100,6 +100,7 @@ type GrantRequest struct {
 	Uses      *int              `json:"uses,omitempty"` // from 1 on; absent: as often as wanted
 	Schedule  *gateway.Schedule `json:"schedule,omitempty"`
 	PIN       bool              `json:"pin,omitempty"`
+	Card      string            `json:"card,omitempty"` // BITS:FACILITY:NUMBER of a Wiegand card
 	Sub       string            `json:"sub,omitempty"`
 }
 

@@ -71,7 +71,7 @@ func (v *Verifier) document(text, typ string, names []string) (payload object, s
 	return payload, sealed, j.verify(typ, set)
 }
 
-var grantNames = []string{"iss", "aud", "jti", "iat", "nbf", "exp", "ver", "status", "doors", "uses", "schedule", "sub", "cnf", "pin"}
+var grantNames = []string{"iss", "aud", "jti", "iat", "nbf", "exp", "ver", "status", "doors", "uses", "schedule", "sub", "cnf", "pin", "card"}
 
 const maxSafeInteger = 1<<53 - 1
 
@@ -108,8 +108,17 @@ func readGrant(payload object, sealed bool) (gateway.Grant, string, error) {
 		}
 		g.PIN = gateway.PIN{Secret: gateway.NewSecret(digits)}
 	}
+	if _, ok := payload["card"]; ok {
+		text := c.text("card", true, validCard, "BITS:FACILITY:NUMBER")
+		if !sealed {
+			c.fail("card", "it only inside a sealed grant")
+		}
+		g.Card = gateway.Card{Secret: gateway.NewSecret(text)}
+	}
 	return g, c.audience(), c.err
 }
+
+func validCard(s string) bool { _, err := gateway.ParseCard(s); return err == nil }
 
 func validSub(s string) bool {
 	return utf8.RuneCountInString(s) <= 64 && !strings.ContainsFunc(s, unicode.IsControl)
@@ -250,6 +259,9 @@ func SignGrant(key *SigningKey, aud gateway.GatewayID, g gateway.Grant) (string,
 	}
 	if !g.PIN.IsZero() {
 		claims["pin"] = g.PIN.Reveal()
+	}
+	if !g.Card.IsZero() {
+		claims["card"] = g.Card.Reveal()
 	}
 	text, err := key.compact(TypGrant, claims)
 	if err == nil && len(text) > MaxJWS {

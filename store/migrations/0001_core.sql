@@ -28,11 +28,11 @@ CREATE TABLE grants (
 -- For the sweep of ended grants.
 CREATE INDEX grants_running ON grants (exp) WHERE ended = 0;
 
--- Live PINs only; the order of rowid is the order of arrival.
+-- Live PINs and cards (length 0) only; the order of rowid is the order of arrival.
 CREATE TABLE pins (
   id     INTEGER PRIMARY KEY,
   door   TEXT NOT NULL,
-  mac    BLOB NOT NULL,                 -- HMAC-SHA-256(device key, door, PIN)
+  mac    BLOB NOT NULL,                 -- HMAC-SHA-256(device key, door, PIN or card)
   length INTEGER NOT NULL,
   iss    TEXT NOT NULL,
   jti    TEXT NOT NULL,

@@ -181,6 +181,13 @@ func (g *Gateway) MakeGrant(ctx context.Context, req api.GrantRequest) (api.Gran
 	if req.Uses != nil {
 		h.Uses = *req.Uses
 	}
+	if req.Card != "" {
+		card, err := gateway.ParseCard(req.Card)
+		if err != nil {
+			return api.GrantMade{}, api.Fail(http.StatusBadRequest, "bad-request", "card: %v", err)
+		}
+		h.Card = card
+	}
 	for _, t := range []struct {
 		from *time.Time
 		to   *time.Time
