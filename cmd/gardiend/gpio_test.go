@@ -35,14 +35,13 @@ const (
 
 // wired is a door with wires.
 type wired struct {
-	t      *testing.T
+	t      testing.TB
 	chip   *gpiosim.Chip
 	dir    string
 	config string
 	client *api.Client
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when cmd has ended
-	log    *os.File
 
 	mu   sync.Mutex
 	fed  time.Time     // last sign of life to the service manager
@@ -51,7 +50,7 @@ type wired struct {
 
 // newWired makes a door that is closed, with its reader idle; extra is added to the door's
 // configuration.
-func newWired(t *testing.T, extra string) *wired {
+func newWired(t testing.TB, extra string) *wired {
 	t.Helper()
 	w := &wired{t: t, chip: gpiosim.New(t, "STRIKE", "CONTACT", "REX", "D0", "D1", "FEEDBACK"), dir: t.TempDir()}
 	w.chip.Set(rexLine, true)
