@@ -89,6 +89,18 @@ readers:
 	return w
 }
 
+// change changes the configuration before the start.
+func (w *wired) change(from, to string) {
+	w.t.Helper()
+	b, err := os.ReadFile(w.config)
+	w.check(err)
+	text := strings.Replace(string(b), from, to, 1)
+	if text == string(b) {
+		w.t.Fatalf("the configuration has no %q", from)
+	}
+	w.check(os.WriteFile(w.config, []byte(text), 0o600))
+}
+
 func (w *wired) check(err error) {
 	w.t.Helper()
 	if err != nil {
@@ -177,7 +189,7 @@ func (w *wired) pin(uses int) string {
 // enough for that to delay an interrupt's thread by bits.
 var calm sync.Mutex
 
-// keys types on the Wiegand keypad, with a real keypad's timing: pulses of 50 µs, 2 ms apart.
+// keys types on the Wiegand keypad, with a real keypad's timing: pulses of some 50 µs, 2 ms apart.
 func (w *wired) keys(s string) {
 	calm.Lock()
 	defer calm.Unlock()
@@ -186,7 +198,6 @@ func (w *wired) keys(s string) {
 		for bit := 3; bit >= 0; bit-- {
 			line := d0Line + code>>bit&1
 			w.chip.Set(line, false)
-			spin(50 * time.Microsecond)
 			w.chip.Set(line, true)
 			time.Sleep(2 * time.Millisecond)
 		}
@@ -211,11 +222,6 @@ func (w *wired) enter(pin string) time.Time {
 			w.t.Fatalf("typed %d times, and the strike is not released; %d reports of dropped frames", try, n)
 		}
 		w.t.Log("a key was missed, and that was told")
-	}
-}
-
-func spin(d time.Duration) {
-	for begun := time.Now(); time.Since(begun) < d; {
 	}
 }
 
@@ -367,6 +373,48 @@ func TestF5_GPIOAlarms(t *testing.T) {
 	if list, _ := w.events(seq); slices.ContainsFunc(list, func(e gateway.Event) bool { return e.Type == gateway.DoorForcedOpen }) {
 		t.Error("whoever leaves forces the door")
 	}
+}
+
+// TestF4_GPIOExit: the request to exit releases within 200 ms, and whoever leaves forces nothing.
+func TestF4_GPIOExit(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	w.change("active: low, pull: none}", "active: low, pull: none, releases: true}")
+	w.start()
+	calm.Lock()
+	begun := time.Now()
+	w.chip.Set(rexLine, false)
+	took := w.released(true, time.Second).Sub(begun)
+	calm.Unlock()
+	w.chip.Set(rexLine, true)
+	t.Logf("released after %v, 20 ms of debounce included", took)
+	if took > 200*time.Millisecond {
+		t.Errorf("released after %v", took)
+	}
+	w.chip.Set(contactLine, true)
+	w.until(0, time.Second, gateway.RequestToExit, gateway.StrikeReleased, gateway.DoorOpened)
+	w.released(false, 2*time.Second)
+}
+
+// TestGPIOFault: a relay that sticks is a fault of the door; nobody's grant is spent on it.
+func TestGPIOFault(t *testing.T) {
+	t.Parallel()
+	w := newWired(t, "")
+	w.change("active: high}", fmt.Sprintf("active: high, feedback: %q, feedback_pull: none}", w.chip.Pin(feedbackLine)))
+	w.start()
+	pin := w.pin(1)
+	_, seq := w.events(0)
+	w.chip.Set(feedbackLine, true) // the strike has its supply, although nobody released it
+	w.until(seq, 15*time.Second, gateway.DoorFault)
+	w.keys(pin + "#")
+	if e := w.until(seq, 2*time.Second, gateway.AccessDenied)[0]; e.Reason != gateway.DoorBlocked {
+		t.Errorf("denied with %s", e.Reason)
+	}
+	w.chip.Set(feedbackLine, false)
+	w.until(seq, 3*time.Second, gateway.DeviceOnline)
+	_, seq = w.events(0)
+	w.keys(pin + "#")
+	w.until(seq, 2*time.Second, gateway.AccessGranted)
 }
 
 // TestF2_GPIODeath: whatever becomes of the daemon in the middle of a release, the strike is

@@ -31,21 +31,16 @@ type cable struct {
 	d0, d1 int
 }
 
-// send sends a frame with a real reader's timing: pulses of 50 µs.
+// send sends a frame with a real reader's timing; two writes to sysfs are a pulse of some 50 µs.
 func (c cable) send(f Frame, gap time.Duration) {
 	for i := f.N - 1; i >= 0; i-- {
 		line := c.d0
 		if f.Bits>>i&1 == 1 {
 			line = c.d1
 		}
-		begun := time.Now()
 		c.chip.Set(line, false)
-		for time.Since(begun) < 50*time.Microsecond {
-		}
 		c.chip.Set(line, true)
-		for time.Since(begun) < gap {
-			time.Sleep(min(gap/4, gap-time.Since(begun)))
-		}
+		time.Sleep(gap)
 	}
 	time.Sleep(FrameEnd + 5*time.Millisecond)
 }

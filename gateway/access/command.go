@@ -57,7 +57,7 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 			reason = gateway.Expired
 		}
 		if reason == "" {
-			reason = a.knocked(tx, g, f.Policy)
+			reason = a.knocked(g, f.Policy)
 		}
 		if reason != "" {
 			return reason, fresh

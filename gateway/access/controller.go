@@ -154,20 +154,27 @@ type Outcome struct {
 }
 
 // Present decides on a credential at a door and, if it is granted, releases it. It
-// returns when the verdict is recorded. The door must be one of this gateway's.
+// returns when the verdict is recorded, or, with Knock at a reader, when the residents are
+// asked: then the verdict follows by itself. The door must be one of this gateway's.
 func (c *Controller) Present(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, cred gateway.Credential) Outcome {
 	a := &attempt{c: c, Attempt: gateway.Attempt{ID: gateway.NewAttemptID(), Door: door, Reader: reader}}
 	o := c.presentOnce(ctx, a, cred)
-	if o.Reason == gateway.Knock && a.awaitResidents(ctx) {
-		o = c.presentOnce(ctx, a, cred)
+	if o.Reason == gateway.Knock && c.awaitResidents(ctx, a, cred) {
+		return o
 	}
+	c.conclude(ctx, a, o)
+	return o
+}
+
+// conclude records and shows what became of an attempt; the door itself shows that it lets
+// somebody in.
+func (c *Controller) conclude(ctx context.Context, a *attempt, o Outcome) {
 	if o.Reason == gateway.Knock && !a.recorded {
 		c.denials.add(ctx, c, a.denial(o.Reason), a.At)
 	}
-	if !o.Granted { // the door itself shows that it lets somebody in
-		c.doors.Show(door, gateway.SignalDenied)
+	if !o.Granted {
+		c.doors.Show(a.Door, gateway.SignalDenied)
 	}
-	return o
 }
 
 // presentOnce is one look at a credential, at one instant. A denial with Knock is not
@@ -177,6 +184,11 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 	unlock := c.atDoor.lock(door)
 	defer unlock()
 	a.At = c.clock.Read()
+	defer func() {
+		if a.knocks {
+			c.knocks.over(door, a.Grant)
+		}
+	}()
 	var reason gateway.Reason
 	var err error
 	switch cred := cred.(type) {
@@ -201,9 +213,6 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 	if reason == "" {
 		d, err := c.doors.Release(ctx, a.Attempt, a.retry)
 		if err == nil {
-			if a.knock != nil {
-				c.knocks.over(door)
-			}
 			return Outcome{gateway.Decision{Granted: true, Grant: a.Grant}, a.ID, d}
 		}
 		c.log.Error("granted, but the door was not released", "door", door, "attempt", a.ID, "err", err)
@@ -225,9 +234,9 @@ type attempt struct {
 	recorded bool // the denial is in the record already
 	proven   bool // the grant's holder has proven possession; a nonce is good once
 
-	knock      *knock // the residents are asked first
-	ripe       time.Time
-	knockEvent *gateway.Event // to be told
+	knocks   bool      // the residents are asked first
+	newKnock bool      // and are to be told
+	ripe     time.Time // when their time is over
 }
 
 func (a *attempt) denial(reason gateway.Reason) gateway.Event {
@@ -353,7 +362,7 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 			reason = taken.refusal.Reason
 		}
 		if reason == "" {
-			reason = a.knocked(tx, rec, f.Policy)
+			reason = a.knocked(rec, f.Policy)
 		}
 		if reason != "" {
 			return reason, taken.isNew
@@ -429,7 +438,7 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 		f.PIN, f.Retry = &p, a.retry
 		reason := Verdict(Judge(f))
 		if reason == "" {
-			reason = a.knocked(tx, rec, f.Policy)
+			reason = a.knocked(rec, f.Policy)
 		}
 		if reason != "" {
 			return reason, false
@@ -476,7 +485,7 @@ func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, 
 		f.Card, f.Retry = true, a.retry
 		reason := Verdict(Judge(f))
 		if reason == "" {
-			reason = a.knocked(tx, rec, f.Policy)
+			reason = a.knocked(rec, f.Policy)
 		}
 		if reason != "" {
 			return reason, false

@@ -8,118 +8,184 @@ import (
 	"gardien/gateway"
 )
 
-// knockFor is how long a knock counts: whoever rang may enter until then.
+// knockFor is how long a knock counts, and a veto: whoever rang may enter until then.
 const knockFor = 3 * time.Minute
 
-// knocks is who stands at which door and waits for the residents to say no.
+// knocks is who stands at which door while the residents may say no. Times are monotonic: no
+// clock of the day moves them.
 type knocks struct {
 	mu   sync.Mutex
-	each map[gateway.DoorID]*knock
+	each map[gateway.DoorID]*doorstep
 }
 
+// doorstep is one door's.
+type doorstep struct {
+	rang   time.Time // the bell: for whoever comes
+	vetoed time.Time
+	by     map[gateway.GrantID]*knock
+}
+
+// knock is one grant's.
 type knock struct {
-	begun  time.Time // monotonic: no clock of the day moves it
-	vetoed bool
-	ended  chan struct{} // closed with the veto
+	begun    time.Time
+	waiting  bool          // its attempt waits
+	admitted bool          // it is let in: too late for a veto
+	ended    chan struct{} // closed by a veto
 }
 
-// begin gives the knock under way at a door, or begins one.
-func (k *knocks) begin(door gateway.DoorID) (n *knock, isNew bool) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if n := k.each[door]; n != nil && time.Since(n.begun) < knockFor {
-		return n, false
+func counts(t time.Time) bool { return !t.IsZero() && time.Since(t) < knockFor }
+
+func (k *knocks) at(door gateway.DoorID) *doorstep {
+	d := k.each[door]
+	if d == nil {
+		if k.each == nil {
+			k.each = map[gateway.DoorID]*doorstep{}
+		}
+		d = &doorstep{by: map[gateway.GrantID]*knock{}}
+		k.each[door] = d
 	}
-	if k.each == nil {
-		k.each = map[gateway.DoorID]*knock{}
+	for id, n := range d.by {
+		if !counts(n.begun) && !n.waiting {
+			delete(d.by, id)
+		}
 	}
-	n = &knock{begun: time.Now(), ended: make(chan struct{})}
-	k.each[door] = n
-	return n, true
+	return d
 }
 
-// over ends a knock that has let somebody in.
-func (k *knocks) over(door gateway.DoorID) {
+// judge says what becomes of a grant that would open: "" lets it in, and no veto stops it any
+// more. isNew says that its knock begins now; ripe is when its time is over.
+func (k *knocks) judge(door gateway.DoorID, id gateway.GrantID, wait time.Duration) (reason gateway.Reason, ripe time.Time, isNew bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.each, door)
+	d := k.at(door)
+	if counts(d.vetoed) {
+		return gateway.Vetoed, ripe, false
+	}
+	n := d.by[id]
+	if isNew = n == nil; isNew {
+		n = &knock{begun: time.Now(), ended: make(chan struct{})}
+		d.by[id] = n
+	}
+	begun := n.begun
+	if counts(d.rang) && d.rang.Before(begun) {
+		begun = d.rang
+	}
+	if ripe = begun.Add(wait); time.Now().Before(ripe) {
+		return gateway.Knock, ripe, isNew
+	}
+	n.admitted = true
+	return "", ripe, isNew
 }
 
-func (k *knocks) vetoed(n *knock) bool {
+// over forgets a knock whose attempt has ended.
+func (k *knocks) over(door gateway.DoorID, id gateway.GrantID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return n.vetoed
+	d := k.at(door)
+	if n := d.by[id]; n != nil && n.admitted {
+		delete(d.by, id)
+		d.rang = time.Time{} // the bell was theirs
+	}
 }
 
-// Ring begins a knock at a door: somebody pressed the bell. It reports whether one was
-// under way already.
-func (c *Controller) Ring(door gateway.DoorID) (again bool) {
-	_, isNew := c.knocks.begin(door)
-	return !isNew
+// wait claims the one wait of a grant's knock.
+func (k *knocks) wait(door gateway.DoorID, id gateway.GrantID) (ended <-chan struct{}, ok bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := k.at(door).by[id]
+	if n == nil || n.waiting {
+		return nil, false
+	}
+	n.waiting = true
+	return n.ended, true
 }
 
-// Veto keeps whoever knocks at a door from entering, until the knock is over. It reports
-// whether there was one.
+func (k *knocks) waited(door gateway.DoorID, id gateway.GrantID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if n := k.at(door).by[id]; n != nil {
+		n.waiting = false
+	}
+}
+
+// Ring notes the bell: the residents' time begins for whoever comes.
+func (c *Controller) Ring(door gateway.DoorID) {
+	c.knocks.mu.Lock()
+	defer c.knocks.mu.Unlock()
+	if d := c.knocks.at(door); !counts(d.rang) {
+		d.rang = time.Now()
+	}
+}
+
+// Veto keeps whoever knocks at a door from entering, and whoever comes in the next three
+// minutes. It reports false where nobody knocks, or is let in already.
 func (c *Controller) Veto(door gateway.DoorID) bool {
 	c.knocks.mu.Lock()
 	defer c.knocks.mu.Unlock()
-	n := c.knocks.each[door]
-	if n == nil || n.vetoed || time.Since(n.begun) >= knockFor {
-		return false
+	d := c.knocks.at(door)
+	somebody := counts(d.rang)
+	for id, n := range d.by {
+		if n.admitted {
+			continue
+		}
+		somebody = true
+		close(n.ended)
+		delete(d.by, id)
 	}
-	n.vetoed = true
-	close(n.ended)
-	return true
+	if somebody {
+		d.vetoed, d.rang = time.Now(), time.Time{}
+	}
+	return somebody
 }
 
-// knocked holds a grant that would open against the policy's time for the residents. reason
-// is Knock while that time runs; the attempt waits for it, where it can.
-func (a *attempt) knocked(tx Tx, g gateway.GrantRecord, p gateway.Policy) gateway.Reason {
+// knocked holds a grant that would open against the policy's time for the residents.
+func (a *attempt) knocked(g gateway.GrantRecord, p gateway.Policy) (reason gateway.Reason) {
 	if p.Knock == 0 || a.retry || g.ID.Issuer == gateway.HomeIssuer {
 		return ""
 	}
-	n, isNew := a.c.knocks.begin(a.Door)
-	if isNew {
-		e := gateway.KnockedEvent.Of(a.Attempt)
-		e.Sub = g.Sub
-		a.knockEvent = &e
-	}
-	a.knock, a.ripe = n, n.begun.Add(p.Knock)
-	switch {
-	case a.c.knocks.vetoed(n):
-		return gateway.Vetoed
-	case time.Now().Before(a.ripe):
-		return gateway.Knock
-	}
-	return ""
+	a.knocks = true
+	reason, a.ripe, a.newKnock = a.c.knocks.judge(a.Door, g.ID, p.Knock)
+	return reason
 }
 
 // tellKnock lets the residents' phones know.
 func (a *attempt) tellKnock(ctx context.Context) {
-	if a.knockEvent == nil {
+	if !a.newKnock {
 		return
 	}
-	e := *a.knockEvent
-	a.knockEvent = nil
+	a.newKnock = false
+	e := gateway.KnockedEvent.Of(a.Attempt)
+	e.Sub = a.sub
 	if err := a.c.ledger.Follow(ctx, func(tx Tx) error { return tx.AppendAt(a.At, e) }); err != nil {
 		a.c.log.Error("a knock is not told", "door", a.Door, "err", err)
 	}
 }
 
-// awaitResidents waits until the residents' time is over, or one says no. Who came over the
-// network does not wait: the phone asks again.
-func (a *attempt) awaitResidents(ctx context.Context) bool {
+// awaitResidents goes on with an attempt at a reader when the residents' time is over, or one
+// says no. The reader does not wait for it: others may come meanwhile, and nothing that is
+// typed in this time is kept for later. Who came over the network asks again by itself.
+func (c *Controller) awaitResidents(ctx context.Context, a *attempt, cred gateway.Credential) (waits bool) {
 	if a.Reader == gateway.ReaderLAN || a.Reader == gateway.ReaderApp {
 		return false
 	}
-	a.c.doors.Show(a.Door, gateway.SignalWait)
-	t := time.NewTimer(time.Until(a.ripe))
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-	case <-a.knock.ended:
+	id := a.Grant
+	ended, ok := c.knocks.wait(a.Door, id)
+	if !ok { // typed once more while the first try waits
+		return true
 	}
+	c.doors.Show(a.Door, gateway.SignalWait)
+	go func() {
+		t := time.NewTimer(time.Until(a.ripe))
+		defer t.Stop()
+		select {
+		case <-ctx.Done(): // the gateway stops: nobody is let in by what was asked before
+			c.knocks.waited(a.Door, id)
+			return
+		case <-t.C:
+		case <-ended:
+		}
+		c.knocks.waited(a.Door, id)
+		c.conclude(ctx, a, c.presentOnce(ctx, a, cred))
+	}()
 	return true
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gardien/configs"
+	"gardien/drivers/gpio"
 	"gardien/gateway"
 	"gardien/gateway/access"
 	"gardien/gateway/api"
@@ -46,6 +47,9 @@ func (g *Gateway) Status(ctx context.Context) (api.Status, error) {
 		Seq: g.store.Head(), Log: about.Log, Epoch: about.Epoch, Paused: about.Paused,
 		API: api.StatusAPI{Socket: g.cfg.API.Socket}, Clock: g.clockStatus(g.clock.Read()), Cloud: "off", Database: "ok", Notes: []string{}}
 	note := func(format string, args ...any) { st.Notes = append(st.Notes, fmt.Sprintf(format, args...)) }
+	if board := gpio.Board(); board.UnderVoltage {
+		note("the board had too little voltage: use a supply of its own for the strike, and a better one for the board")
+	}
 	if !g.store.Healthy() {
 		st.Database = "failing"
 		note("the database does not take writes, so nothing opens: check the disk (df, dmesg)")

@@ -270,7 +270,7 @@ func (g *Gateway) wireDoors() error {
 		if d.REX != nil {
 			s.REXReleases, s.REXShunt = d.REX.Releases, time.Duration(d.REX.Shunt)
 		}
-		s.Rung = func() { g.access.Ring(s.ID) }
+		s.Rung = func() { g.access.Ring(s.ID) } // g.access: made after the doors
 		door, err := doors.New(s, g.hardware.doors[s.ID], g.clock, journal{g.store}, g.log)
 		if err != nil {
 			return err
