@@ -45,7 +45,9 @@ func ParsePin(s string) (Pin, error) {
 	}
 	if i := strings.LastIndexByte(s, ':'); i > 0 && len(s) <= 64 {
 		chip := s[:i]
-		if v, ok := decimal(s[i+1:]); ok && strings.Trim(chip, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" {
+		if v, ok := decimal(s[i+1:]); ok && IsHeaderChip(chip) && v < HeaderPins {
+			return Pin{Header: v}, nil // another name of the same line
+		} else if ok && strings.Trim(chip, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == "" {
 			return Pin{Header: -1, Chip: chip, Line: v}, nil
 		}
 	}
@@ -56,6 +58,12 @@ func ParsePin(s string) (Pin, error) {
 func decimal(s string) (int, bool) {
 	v, err := strconv.Atoi(s)
 	return v, err == nil && v >= 0 && v < 1000 && s == strconv.Itoa(v)
+}
+
+// IsHeaderChip reports whether a chip of this label has the header of a Raspberry Pi: its
+// line n is GPIOn (BCM2835 to BCM2837, BCM2711, and the RP1 of the Raspberry Pi 5).
+func IsHeaderChip(label string) bool {
+	return label == "pinctrl-bcm2835" || label == "pinctrl-bcm2711" || label == "pinctrl-rp1"
 }
 
 func (p Pin) String() string {

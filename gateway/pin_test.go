@@ -12,7 +12,8 @@ func TestParsePin(t *testing.T) {
 		"GPIO0": {Header: 0}, "GPIO17": {Header: 17}, "GPIO27": {Header: 27},
 		"P1_11": {Header: 17}, "P1_3": {Header: 2}, "P1_40": {Header: 21}, "P1_27": {Header: 0},
 		"gpiochip0:17":            {Header: -1, Chip: "gpiochip0", Line: 17},
-		"pinctrl-rp1:4":           {Header: -1, Chip: "pinctrl-rp1", Line: 4},
+		"pinctrl-rp1:4":           {Header: 4}, // the same line: the same rules
+		"pinctrl-rp1:40":          {Header: -1, Chip: "pinctrl-rp1", Line: 40},
 		"gpio-sim.0-node0:0":      {Header: -1, Chip: "gpio-sim.0-node0", Line: 0},
 		"raspberrypi-exp-gpio:12": {Header: -1, Chip: "raspberrypi-exp-gpio", Line: 12},
 	} {

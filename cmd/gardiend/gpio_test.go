@@ -510,6 +510,32 @@ func TestF2_SecureAllOfTheHung(t *testing.T) {
 	w.cmd = nil
 }
 
+// TestF2_SecureAllOfAnotherConfiguration: the daemon dies while its configuration is being
+// edited: another line, and errors. The line that it drove is secured.
+func TestF2_SecureAllOfAnotherConfiguration(t *testing.T) {
+	t.Parallel()
+	for name, edit := range map[string]func(*wired){
+		"wrong":   func(w *wired) { w.change("mdns:", "no_such_key: 1\nmdns:") },
+		"no YAML": func(w *wired) { w.change("gateway:", "\t- [gateway:") },
+		"no door": func(w *wired) { w.change("doors:", "windows:") },
+		"other":   func(w *wired) { w.change(w.chip.Pin(strikeLine), w.chip.Pin(feedbackLine)) },
+	} {
+		w := newWired(t, "")
+		w.start()
+		w.enter(w.pin(0))
+		w.chip.Set(strikeLine, true) // outputs persist
+		edit(w)
+		w.cmd.Process.Kill()
+		<-w.ended
+		w.cmd = nil
+		trace := tracing(t, w.chip)
+		out, err := exec.Command("gardiend", "secure-all", "--config", w.config).CombinedOutput()
+		if n, released := trace(); err != nil || n == 0 || released > 0 {
+			t.Errorf("%s: %d levels set, %d released, %v: %s", name, n, released, err, out)
+		}
+	}
+}
+
 // TestGPIOBusy: a second gardiend, or another program, at the lines.
 func TestGPIOBusy(t *testing.T) {
 	t.Parallel()
@@ -554,7 +580,7 @@ func TestGPIORestarts(t *testing.T) {
 // that release it.
 func tracing(t *testing.T, c *gpiosim.Chip) (stop func() (all, released int)) {
 	t.Helper()
-	instance := "/sys/kernel/tracing/instances/" + strings.ReplaceAll(t.Name(), "/", "-")
+	instance := "/sys/kernel/tracing/instances/" + c.Label
 	if err := os.Mkdir(instance, 0o700); err != nil {
 		gpiosim.Skip(t, "this kernel has no gpio tracepoints: "+err.Error())
 	}

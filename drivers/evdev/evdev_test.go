@@ -130,6 +130,15 @@ func TestKeypad(t *testing.T) {
 	}
 }
 
+// What the kernel dropped may have been the end of a shift: it does not stay for ever.
+func TestShiftAfterDrop(t *testing.T) {
+	events := []evdev.InputEvent{{Type: evdev.EV_KEY, Code: evdev.KEY_LEFTSHIFT, Value: 1}, {Type: evdev.EV_SYN, Code: evdev.SYN_DROPPED}, {Type: evdev.EV_SYN, Code: evdev.SYN_REPORT}}
+	events = append(events, stream(US, "\nabc-DEF\n")...)
+	if got := read(Scanner, US, events); len(got) != 1 || got[0] != "grant abc-DEF" {
+		t.Errorf("%q", got)
+	}
+}
+
 func FuzzDecoder(f *testing.F) {
 	f.Add([]byte{1, 28, 1, 1, 30, 1, 1, 28, 1}, true)
 	f.Fuzz(func(t *testing.T, b []byte, scanner bool) {

@@ -78,7 +78,8 @@ type decoder struct {
 	kind    Kind
 	layout  map[evdev.EvCode]char
 	us      bool
-	shift   int // keys that are held
+	left    bool // shift is held
+	right   bool
 	caps    bool
 	keys    gateway.Keypad
 	line    gateway.ScanLine
@@ -89,7 +90,7 @@ func (d *decoder) event(e evdev.InputEvent) (gateway.Credential, bool) {
 	if e.Type == evdev.EV_SYN {
 		switch e.Code {
 		case evdev.SYN_DROPPED: // the kernel had no room: what was typed is not whole
-			d.dropped = true
+			d.dropped, d.left, d.right = true, false, false
 			d.line.Spoil()
 			d.keys.Press('*', instant(e))
 		case evdev.SYN_REPORT:
@@ -101,12 +102,11 @@ func (d *decoder) event(e evdev.InputEvent) (gateway.Credential, bool) {
 		return nil, false
 	}
 	switch e.Code {
-	case evdev.KEY_LEFTSHIFT, evdev.KEY_RIGHTSHIFT:
-		if e.Value == 1 {
-			d.shift++
-		} else if e.Value == 0 {
-			d.shift = max(0, d.shift-1)
-		}
+	case evdev.KEY_LEFTSHIFT:
+		d.left = e.Value != 0
+		return nil, false
+	case evdev.KEY_RIGHTSHIFT:
+		d.right = e.Value != 0
 		return nil, false
 	case evdev.KEY_CAPSLOCK:
 		d.caps = d.caps != (e.Value == 1)
@@ -130,9 +130,9 @@ func (d *decoder) key(e evdev.InputEvent) (gateway.Credential, bool) {
 	switch {
 	case !ok:
 		return nil, false
-	case d.us && d.shift > 0 && e.Code == evdev.KEY_3: // some pads send # and * as an American keyboard does
+	case d.us && (d.left || d.right) && e.Code == evdev.KEY_3: // some pads send # and * as an American keyboard does
 		k = '#'
-	case d.us && d.shift > 0 && e.Code == evdev.KEY_8:
+	case d.us && (d.left || d.right) && e.Code == evdev.KEY_8:
 		k = '*'
 	}
 	if pin, ok := d.keys.Press(k, instant(e)); ok {
@@ -149,7 +149,7 @@ func (d *decoder) char(e evdev.InputEvent) (gateway.Credential, bool) {
 	c := d.layout[e.Code]
 	b := c.plain
 	letter := b >= 'a' && b <= 'z'
-	if shifted := d.shift > 0; shifted != (d.caps && letter) {
+	if shifted := d.left || d.right; shifted != (d.caps && letter) {
 		b = c.shift
 	}
 	if b == 0 { // no character of a code: the code is not what it seems
@@ -159,4 +159,6 @@ func (d *decoder) char(e evdev.InputEvent) (gateway.Credential, bool) {
 	return d.line.Add(b)
 }
 
-func instant(e evdev.InputEvent) time.Time { return time.Unix(e.Time.Sec, e.Time.Usec*1000) }
+func instant(e evdev.InputEvent) time.Time {
+	return time.Unix(int64(e.Time.Sec), int64(e.Time.Usec)*1000)
+}

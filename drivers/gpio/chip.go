@@ -29,9 +29,6 @@ func (a Address) String() string { return fmt.Sprintf("%s line %d", a.Chip, a.Of
 // driver is not loaded.
 var ErrNoChip = errors.New("this machine has no GPIO (no /dev/gpiochip*)")
 
-// headerChips are the labels of the chip behind the 40-pin header.
-var headerChips = []string{"pinctrl-bcm2835", "pinctrl-bcm2711", "pinctrl-rp1"}
-
 type chip struct {
 	path, name, label string
 	lines             int
@@ -62,7 +59,7 @@ func Find(p gateway.Pin) (Address, error) {
 		}
 	}
 	for _, c := range chips { // kernels that do not name the lines
-		if len(found) == 0 && slices.Contains(headerChips, c.label) && p.Header < c.lines {
+		if len(found) == 0 && gateway.IsHeaderChip(c.label) && p.Header < c.lines {
 			found = append(found, Address{c.path, c.name, c.label, p.Header})
 		}
 	}
@@ -73,7 +70,7 @@ func Find(p gateway.Pin) (Address, error) {
 		return found[0], nil
 	}
 	for _, a := range found {
-		if slices.Contains(headerChips, a.Label) {
+		if gateway.IsHeaderChip(a.Label) {
 			return a, nil
 		}
 	}

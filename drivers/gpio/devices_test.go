@@ -185,6 +185,30 @@ func TestStrikeFault(t *testing.T) {
 	})
 }
 
+// TestStrikeLateRelease: a release that failed is not carried out when the line comes back.
+func TestStrikeLateRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := openStrike(t, gpio.High)
+		defer s.Close()
+		p.fail(errors.New("the chip is gone"))
+		if err := s.Release(t.Context()); err == nil {
+			t.Error("released without its line")
+		}
+		time.Sleep(time.Minute)
+		p.fail(nil)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if p.Read() != gpio.Low || s.Fault() != nil {
+			t.Errorf("%v, %v, %v", p.Read(), s.Fault(), p.outs)
+		}
+		for _, l := range p.outs {
+			if l == gpio.High {
+				t.Error("released late")
+			}
+		}
+	})
+}
+
 // TestStrikeTampered: somebody else moves the wire; the strike puts it right within its watch.
 func TestStrikeTampered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

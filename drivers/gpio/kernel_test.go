@@ -267,6 +267,9 @@ func TestVanished(t *testing.T) {
 	c.Set(1, true)
 	until(t, "the contact is back", func() bool { return d.Contact() == gateway.ContactOpen })
 	until(t, "the strike is back", func() bool { return s.Fault() == nil })
+	if c.Get(2) {
+		t.Error("what could not be released then is released now")
+	}
 	if err := s.Release(t.Context()); err != nil || !c.Get(2) {
 		t.Errorf("release: %v", err)
 	}

@@ -19,7 +19,7 @@ type LampsOpts struct {
 }
 
 // Lamps show signals with a green and a red lamp and a buzzer. They implement
-// gateway.Indicator: the latest signal replaces the one before. A lamp that fails harms nobody.
+// gateway.Indicator: the latest signal replaces the one before. A lamp that fails later harms nobody.
 type Lamps struct {
 	opts    LampsOpts
 	signals chan gateway.Signal

@@ -63,6 +63,7 @@ type Line struct {
 	edge    gpio.Edge
 	seq     uint32    // of the last edge
 	pending []Edge    // read from the kernel, not yet taken
+	halted  bool      // a wait, or the next one, ends at once
 	retry   time.Time // no request before
 	backoff time.Duration
 	last    error // of the last request
@@ -155,9 +156,21 @@ func (l *Line) Out(level gpio.Level) error {
 			return nil
 		}
 	}
+	if l.f != nil && !l.out && l.edge == gpio.NoEdge {
+		l.out, l.level = true, level
+		if l.reconfigure() == nil {
+			return nil
+		}
+	}
 	l.drop()
-	l.out, l.level = true, level
+	l.out, l.level, l.edge = true, level, gpio.NoEdge
 	return l.acquire(true)
+}
+
+// reconfigure turns a held request to what is wanted, level and direction in one call.
+func (l *Line) reconfigure() error {
+	c := l.config()
+	return l.control(func(fd uintptr) error { return uapi.SetLineConfigV2(fd, &c) })
 }
 
 func (l *Line) set(level gpio.Level) error {
@@ -185,6 +198,15 @@ func (l *Line) control(f func(fd uintptr) error) error {
 func (l *Line) In(pull gpio.Pull, edge gpio.Edge) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.halted = false
+	if l.f != nil && l.edge == gpio.NoEdge && edge == gpio.NoEdge { // no edges to forget: turned as it is
+		was := l.out
+		l.out, l.pull, l.edge = false, pull, edge
+		if l.reconfigure() == nil {
+			return nil
+		}
+		l.out = was
+	}
 	l.drop()
 	l.out, l.pull, l.edge = false, pull, edge
 	return l.acquire(true)
@@ -325,6 +347,11 @@ func (l *Line) NextEdge(deadline time.Time) (Edge, error) {
 			return Edge{}, err
 		}
 	}
+	if l.halted {
+		l.halted = false
+		l.mu.Unlock()
+		return Edge{}, os.ErrDeadlineExceeded
+	}
 	f := l.f
 	if err := f.SetReadDeadline(deadline); err != nil {
 		l.mu.Unlock()
@@ -335,15 +362,23 @@ func (l *Line) NextEdge(deadline time.Time) (Edge, error) {
 	n, err := f.Read(buf[:])
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if errors.Is(err, os.ErrDeadlineExceeded) && l.f == f && !l.halted {
+		// A deadline that was over before we came says nothing of what is there already.
+		if m := l.readNow(buf[:]); m > 0 {
+			n, err = m, nil
+		}
+	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
+		l.halted = false
 		return Edge{}, err
 	case err != nil || l.f != f:
+		err = fmt.Errorf("%s: %w", l, errors.Join(err, closedIf(l.closed)))
 		if l.f == f { // the chip is gone
 			l.drop()
-			l.retry = time.Now().Add(backoffLeast)
+			l.retry, l.last = time.Now().Add(backoffLeast), err
 		}
-		return Edge{}, fmt.Errorf("%s: %w", l, errors.Join(err, closedIf(l.closed)))
+		return Edge{}, err
 	}
 	for b := buf[:n]; len(b) >= eventSize; b = b[eventSize:] {
 		l.pending = append(l.pending, l.edgeOf(b))
@@ -354,6 +389,15 @@ func (l *Line) NextEdge(deadline time.Time) (Edge, error) {
 	e := l.pending[0]
 	l.pending = l.pending[1:]
 	return e, nil
+}
+
+// readNow reads what is there, without waiting.
+func (l *Line) readNow(buf []byte) (n int) {
+	l.control(func(fd uintptr) (err error) {
+		n, err = unix.Read(int(fd), buf)
+		return err
+	})
+	return n
 }
 
 func closedIf(closed bool) error {
@@ -385,6 +429,7 @@ func (l *Line) edgeOf(b []byte) Edge {
 func (l *Line) Halt() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.halted = true
 	if l.f != nil && !l.out {
 		return l.f.SetReadDeadline(time.Unix(1, 0))
 	}

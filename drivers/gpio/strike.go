@@ -80,6 +80,8 @@ func (s *Strike) Release(ctx context.Context) error {
 		return fmt.Errorf("%s: closed: %w", s, gateway.ErrFault)
 	}
 	if err := s.pin.Out(s.opts.Active); err != nil {
+		s.pin.Out(!s.opts.Active) // a line that comes back must not do then what it could not do now
+		notify(s.look)
 		return s.failed(err)
 	}
 	s.released, s.moved = true, time.Now()
@@ -113,6 +115,7 @@ func (s *Strike) Secure(context.Context) error {
 
 func (s *Strike) secure() error {
 	if err := s.pin.Out(!s.opts.Active); err != nil {
+		notify(s.look)
 		return s.failed(err)
 	}
 	if s.limit != nil {
@@ -205,8 +208,12 @@ func (s *Strike) check() time.Duration {
 			err = fmt.Errorf("the line is %v, it was set to %v", level, want)
 		}
 		if err != nil {
-			// A line that came back has the wanted level from its request on.
-			if s.pin.Out(want) != nil {
+			if s.pin.Out(want) == nil {
+				if level, again := line.Sample(); again == nil && level == want {
+					err = nil // put right
+				}
+			}
+			if err != nil {
 				s.failed(err)
 				return time.Second
 			}

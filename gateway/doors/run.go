@@ -69,6 +69,16 @@ func (d *Door) Run(ctx context.Context) error {
 func (d *Door) begin() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	// Who pressed while the daemon waited for its disk is not there any more (F10).
+	for _, b := range []gateway.REX{d.hw.REX, d.hw.Bell} {
+		if b == nil {
+			continue
+		}
+		select {
+		case <-b.Requests():
+		default:
+		}
+	}
 	if d.hw.Contact != nil {
 		d.leaf, d.openedAt = d.hw.Contact.Contact(), time.Now()
 		d.ajar = d.leaf == gateway.ContactOpen

@@ -91,6 +91,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, g.hardware.Close()) }()
+	noteStrikes(cfg, g.log)
 	if err := g.open(ctx); errors.Is(err, context.Canceled) {
 		return nil // told to stop while it waited for the disk
 	} else if err != nil {

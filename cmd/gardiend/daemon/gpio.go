@@ -53,6 +53,13 @@ func wrong(cfg *configs.Config, key string, err error) error {
 
 func (h *hardware) gpioStrike(at string, d configs.Door) (gateway.Strike, error) {
 	s := d.Strike
+	p, err := gateway.ParsePin(s.Pin)
+	if err != nil { // of a configuration that secure-all reads, however wrong it is
+		return nil, h.cfg.Problem(at+".pin", err.Error(), "gardiend --check")
+	}
+	if err := releasedAtReset(p, s); err != nil {
+		return nil, h.cfg.Problem(at+".pin", err.Error(), resetRemedy)
+	}
 	o := gpio.StrikeOpts{Name: d.ID, Active: gpio.LevelOf(s.Active)}
 	if s.Feedback != "" {
 		o.Feedback = h.line(s.Feedback, d.ID, "feedback", 0)
@@ -64,6 +71,20 @@ func (h *hardware) gpioStrike(at string, d configs.Door) (gateway.Strike, error)
 	}
 	h.closers = append(h.closers, strike)
 	return strike, nil
+}
+
+const resetRemedy = "take another line, or, if the board holds this one itself, say at_reset: accept"
+
+// releasedAtReset holds F3 against the kernel's own name of a line: gpiochip0:4 may be GPIO4.
+func releasedAtReset(p gateway.Pin, s *configs.Strike) error {
+	a, err := gpio.Find(p)
+	if err != nil || !gateway.IsHeaderChip(a.Label) || s.AtReset == "accept" {
+		return nil
+	}
+	if high, known := (gateway.Pin{Header: a.Offset}).HighAtReset(); known && a.Offset < gateway.HeaderPins && high == (s.Active == "high") {
+		return fmt.Errorf("%s is GPIO%d, whose resistor releases this strike from power-on", p, a.Offset)
+	}
+	return nil
 }
 
 func (h *hardware) gpioContact(at string, d configs.Door) (gateway.Contact, error) {
@@ -211,6 +232,16 @@ func CheckHardware(cfg *configs.Config) (problems configs.Problems, notes []stri
 		}
 		if err != nil {
 			problems = append(problems, wrong(cfg, w.Key, err).(configs.Problem))
+		}
+	}
+	for i, d := range cfg.Doors {
+		if d.Strike == nil || d.Strike.Driver != "gpio" {
+			continue
+		}
+		if p, err := gateway.ParsePin(d.Strike.Pin); err == nil {
+			if err := releasedAtReset(p, d.Strike); err != nil {
+				problems = append(problems, cfg.Problem(fmt.Sprintf("doors[%d].strike.pin", i), err.Error(), resetRemedy))
+			}
 		}
 	}
 	return problems, append(notes, bootNotes(cfg, board)...)

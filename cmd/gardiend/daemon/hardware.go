@@ -174,21 +174,6 @@ func (h *hardware) Close() error {
 	return errors.Join(errs...)
 }
 
-// SecureAll secures every strike of a configuration and nothing else. It takes no lock
-// and opens no database, so that it works while the daemon is dead or hung (F2).
-func SecureAll(ctx context.Context, file string) (n int, err error) {
-	cfg, err := configs.Load(file, LoadOpts)
-	if err != nil {
-		return 0, err
-	}
-	if err := endHung(ctx, cfg); err != nil {
-		return 0, err
-	}
-	h := &hardware{cfg: cfg, doors: map[gateway.DoorID]doors.Hardware{}, log: slog.New(slog.DiscardHandler), sim: simDevices{doors: map[gateway.DoorID]*sim.Door{}}}
-	errs := h.openLatches(ctx)
-	return len(h.doors), errors.Join(errors.Join(errs...), h.Close())
-}
-
 // Missing names the drivers that a configuration asks for and this version has not.
 func Missing(cfg *configs.Config) (list []string) {
 	for _, d := range cfg.Doors {

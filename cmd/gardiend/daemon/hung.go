@@ -37,16 +37,18 @@ func endHung(ctx context.Context, cfg *configs.Config) error {
 	if answers(ctx, cfg.API.Socket) {
 		return fmt.Errorf("gardiend runs (process %d), answers, and looks after its strikes: stop it to secure them all (systemctl stop gardiend)", pid)
 	}
-	fmt.Fprintf(os.Stderr, "gardiend (process %d) holds the strikes and does not answer: it is killed\n", pid)
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		return fmt.Errorf("gardiend (process %d) is hung and cannot be killed: %w", pid, err)
-	}
-	for end := time.Now().Add(releasesIn); holdsStrikes(cfg); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
-			return fmt.Errorf("gardiend (process %d) was killed, and its lines are not free %s later", pid, releasesIn)
+	fmt.Fprintf(os.Stderr, "gardiend (process %d) holds the strikes and does not answer: it is ended\n", pid)
+	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("gardiend (process %d) is hung and cannot be ended: %w", pid, err)
+		}
+		for end := time.Now().Add(releasesIn); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			if !holdsStrikes(cfg) {
+				return nil
+			}
 		}
 	}
-	return nil
+	return fmt.Errorf("gardiend (process %d) was killed, and its lines are not free %s later", pid, releasesIn)
 }
 
 // holdsStrikes reports whether a gardiend holds the line of a strike.
@@ -77,22 +79,23 @@ func holder(stateDir string) (int, error) {
 	if err != nil || pid < 2 {
 		return 0, fmt.Errorf("%s does not say which process holds the strikes: find it with gpioinfo and ps, and kill it", path)
 	}
-	theirs, err := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
-	ours, err2 := os.Stat("/proc/self/exe")
-	if err := errors.Join(err, err2); err != nil || !os.SameFile(theirs, ours) {
+	// The same program, or the one that an upgrade has put this one in place of.
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid))
+	ours, err2 := os.Readlink("/proc/self/exe")
+	if err := errors.Join(err, err2); err != nil || strings.TrimSuffix(theirs, " (deleted)") != ours {
 		return 0, fmt.Errorf("process %d of %s is not this gardiend, and is left alone: find who holds the strikes with gpioinfo and ps", pid, path)
 	}
 	return pid, nil
 }
 
-// answers asks the daemon for a sign of life.
+// answers asks the daemon for a sign of life of its doors.
 func answers(ctx context.Context, socket string) bool {
 	ctx, cancel := context.WithTimeout(ctx, answersIn)
 	defer cancel()
 	c := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gardien/v1/info", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://gardien/v1/doors", nil)
 	if err != nil {
 		return false
 	}
