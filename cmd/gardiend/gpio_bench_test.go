@@ -27,6 +27,7 @@ func newMarks(b *testing.B) *marks {
 	m := &marks{dir: "/sys/kernel/tracing/instances/bench"}
 	os.Mkdir(m.dir, 0o700)
 	b.Cleanup(func() { m.marker.Close(); os.Remove(m.dir) })
+	os.WriteFile(m.dir+"/trace_clock", []byte("mono"), 0)
 	if err := os.WriteFile(m.dir+"/events/gpio/enable", []byte("1"), 0); err != nil {
 		gpiosim.Skip(b, "this kernel has no gpio tracepoints")
 	}
