@@ -124,6 +124,9 @@ func New(o Opts) *Service {
 	return s
 }
 
+// Streams is how many streams are open.
+func (s *Service) Streams() int { return s.limits.streams() }
+
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
 
 // health says whether the database answers.

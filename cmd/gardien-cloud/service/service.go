@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -87,6 +88,7 @@ func Run(ctx context.Context, o Options) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return box.Run(back) })
 	group.Go(func() error { return svc.Run(back) })
+	group.Go(func() error { giveBack(ctx, svc.Streams); return nil })
 	group.Go(func() error {
 		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -111,6 +113,29 @@ func Run(ctx context.Context, o Options) error {
 		o.Ready(&Running{origins[0], box})
 	}
 	return group.Wait()
+}
+
+// giveBack gives memory back to the system when many streams have come and no more do: what
+// their handshakes needed stands beside what they need, and nothing else would collect it
+// for long.
+func giveBack(ctx context.Context, streams func() int) {
+	const many = 100
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	last, settled := 0, 0
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		n := streams()
+		if n == last && n > settled+max(many, settled/10) {
+			debug.FreeOSMemory()
+			settled = n
+		}
+		settled, last = min(settled, n), n
+	}
 }
 
 // databaseName is the DSN without what is secret.
