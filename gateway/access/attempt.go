@@ -1,0 +1,286 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gardien/gateway"
+)
+
+// attempt is one credential on its way through.
+type attempt struct {
+	gateway.Attempt
+	c        *Controller
+	sub      string
+	retry    bool
+	recorded bool // the denial is in the record already
+	proven   bool // the grant's holder has proven possession; a nonce is good once
+
+	knocks   bool      // the residents are asked first
+	newKnock bool      // and are to be told
+	ripe     time.Time // when their time is over
+}
+
+func (a *attempt) denial(reason gateway.Reason) gateway.Event {
+	e := gateway.AccessDenied.Of(a.Attempt)
+	e.Reason, e.Sub = reason, a.sub
+	return e
+}
+
+// errDenied rolls a transaction back that has nothing to keep.
+var errDenied = errors.New("denied")
+
+// decide runs f in a durable transaction; a reason that keep does not vouch for
+// rolls it back.
+func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason, keep bool)) (gateway.Reason, error) {
+	var reason gateway.Reason
+	err := a.c.ledger.Update(ctx, func(tx Tx) error {
+		var keep bool
+		reason, keep = f(tx)
+		if tx.Err() != nil {
+			return tx.Err()
+		}
+		if reason != "" && !keep {
+			return errDenied
+		}
+		if reason == gateway.Knock { // it may wait: the verdict comes later
+			return nil
+		}
+		if reason != "" {
+			a.recorded = true
+			return tx.AppendAt(a.At, a.denial(reason))
+		}
+		return nil
+	})
+	if errors.Is(err, errDenied) {
+		err = nil
+	}
+	return reason, err
+}
+
+// facts gathers what the rule needs besides the grant.
+func (c *Controller) facts(tx Tx, g gateway.GrantRecord, door gateway.DoorID, at gateway.Reading) Facts {
+	rules := c.rules.Load()
+	f := Facts{At: at, Zone: rules.Zone, Door: door, Grant: g, Blocked: c.doors.Blocked(door)}
+	if g.ID.Issuer == gateway.HomeIssuer {
+		f.Policy = gateway.HomePolicy(rules.Doors)
+	} else {
+		f.Policy = rules.Issuers[g.ID.Issuer].Policy // none: no doors, so denied
+		f.Issuer = tx.Issuer(g.ID.Issuer, rules.day(at))
+		f.AllPaused = tx.Paused()
+	}
+	return f
+}
+
+func (r *Rules) day(at gateway.Reading) string { return at.Wall.In(r.Zone).Format(time.DateOnly) }
+
+// enter spends the grant and writes the intent; the caller's transaction makes both
+// durable before the strike moves (D1, A4).
+func (a *attempt) enter(tx Tx, g gateway.GrantRecord, events ...gateway.Event) gateway.Reason {
+	if !a.retry && !tx.Spend(g.ID) {
+		return gateway.UsesSpent
+	}
+	a.admit(tx, g, events...)
+	return ""
+}
+
+// admit writes the intent.
+func (a *attempt) admit(tx Tx, g gateway.GrantRecord, events ...gateway.Event) {
+	if !a.retry && g.ID.Issuer != gateway.HomeIssuer {
+		tx.CountEntry(g.ID.Issuer, a.c.rules.Load().day(a.At))
+	}
+	tx.Floor(a.c.clock.Floor(a.At))
+	granted := gateway.AccessGranted.Of(a.Attempt)
+	granted.Sub = g.Sub
+	tx.AppendAt(a.At, append([]gateway.Event{granted}, events...)...)
+}
+
+// continues asks the door whether this is a retry of an entry that nobody took.
+func (a *attempt) continues() {
+	if first, ok := a.c.doors.Retry(a.Door, a.Grant); ok {
+		a.retry, a.ID = true, first
+	}
+}
+
+// resident lets a resident in: nothing to judge but the door.
+func (a *attempt) resident(ctx context.Context, who gateway.ResidentID) (gateway.Reason, error) {
+	if a.c.doors.Blocked(a.Door) {
+		return gateway.DoorBlocked, nil
+	}
+	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
+		granted := gateway.AccessGranted.Of(a.Attempt)
+		granted.Resident = who
+		tx.Floor(a.c.clock.Floor(a.At))
+		tx.AppendAt(a.At, granted)
+		return "", false
+	})
+}
+
+// grant judges a grant that is presented as a text.
+func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gateway.Reason, error) {
+	text := cred.Text.Reveal()
+	g, refusal := a.c.tokens.Grant(text)
+	a.Grant = g.ID
+	if refusal != nil {
+		return refusal.Reason, nil
+	}
+	a.sub = g.Sub
+	if !a.proven {
+		if reason := a.possession(g, text, cred.Proof); reason != "" {
+			return reason, nil
+		}
+		a.proven = true
+	}
+	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
+		taken := a.c.take(tx, g, a.At)
+		rec := taken.record
+		if taken.outdated == "" {
+			a.continues()
+		}
+		f := a.c.facts(tx, rec, a.Door, a.At)
+		f.Outdated, f.PINRefuse, f.Retry = taken.outdated, taken.pinRefuse, a.retry
+		reason := Verdict(Judge(f))
+		if reason == "" && taken.refusal != nil {
+			reason = taken.refusal.Reason
+		}
+		if reason == "" {
+			reason = a.knocked(rec, f.Policy)
+		}
+		if reason != "" {
+			return reason, taken.isNew
+		}
+		return a.enter(tx, rec), false
+	})
+}
+
+// possession holds channel and proof against the grant (A7).
+func (a *attempt) possession(g gateway.Grant, text string, proof gateway.Secret) gateway.Reason {
+	if a.Reader != gateway.ReaderLAN {
+		if g.Holder != "" || !a.c.rules.Load().Issuers[g.ID.Issuer].Policy.Bearer {
+			return gateway.ProofRequired
+		}
+		return ""
+	}
+	if g.Holder == "" || proof.IsZero() {
+		return gateway.ProofRequired
+	}
+	nonce, refusal := a.c.tokens.Nonce(proof.Reveal())
+	if refusal != nil || !a.c.Nonces.spend(nonce, a.At.SinceBoot) {
+		return gateway.BadProof
+	}
+	iat, refusal := a.c.tokens.Proof(proof.Reveal(), a.Door, text, g.Holder)
+	if refusal != nil {
+		return gateway.BadProof
+	}
+	const leeway = 300 * time.Second
+	if a.At.State != gateway.ClockUndecided && (iat.Before(a.At.Earliest.Add(-leeway)) || iat.After(a.At.Latest.Add(leeway))) {
+		return gateway.BadProof
+	}
+	return ""
+}
+
+// pin judges a PIN: lock-out, then the PIN's grant.
+func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, error) {
+	t, err := a.c.throttles.of(ctx, a.c.ledger, a.Reader, a.At)
+	if err != nil {
+		return "", err
+	}
+	if lockedOut(t, a.At) {
+		return gateway.LockedOut, nil
+	}
+	next := t
+	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
+		p, live := tx.PIN(a.Door, a.c.pinMAC(a.Door, pin))
+		var rec gateway.GrantRecord
+		if live {
+			rec, live = tx.Grant(p.Grant)
+		}
+		if live {
+			a.Grant, a.sub = rec.ID, rec.Sub
+			a.continues()
+			live = a.alive(rec)
+		}
+		if !live {
+			a.Grant, a.sub, a.retry = gateway.GrantID{}, "", false
+			var locked bool
+			if next, locked = failed(t, a.At); locked {
+				tx.AppendAt(a.At, gateway.Event{Type: gateway.ReaderLockedOut, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
+			}
+			if len(next.Recent) == alarmFailures && len(t.Recent) < alarmFailures {
+				tx.AppendAt(a.At, gateway.Event{Type: gateway.ReaderTamper, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
+			}
+			tx.PutThrottle(a.Reader, next)
+			return gateway.WrongPIN, true
+		}
+		home := rec.ID.Issuer == gateway.HomeIssuer
+		if !home && pausedToday(t, a.At, a.c.rules.Load().Zone) {
+			return gateway.LockedOut, false
+		}
+		f := a.c.facts(tx, rec, a.Door, a.At)
+		f.PIN, f.Retry = &p, a.retry
+		reason := Verdict(Judge(f))
+		if reason == "" {
+			reason = a.knocked(rec, f.Policy)
+		}
+		if reason != "" {
+			return reason, false
+		}
+		if next = succeeded(t, home); t.Failures != 0 || !t.PausedAt.IsZero() {
+			tx.PutThrottle(a.Reader, next)
+		}
+		var also []gateway.Event
+		if p.Duress != "" {
+			duress := gateway.Duress.Of(a.Attempt)
+			duress.Resident = p.Duress
+			also = append(also, duress)
+		}
+		return a.enter(tx, rec, also...), false
+	})
+	if err == nil && (reason == "" || reason == gateway.WrongPIN) {
+		a.c.throttles.set(a.Reader, next)
+	}
+	return reason, err
+}
+
+// alive reports whether a PIN's grant may still open: a PIN that is over is as
+// unknown as one that never was.
+func (a *attempt) alive(g gateway.GrantRecord) bool {
+	left, limited := g.UsesLeft()
+	return g.Status == gateway.GrantActive && !g.Block && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry)
+}
+
+// card judges a card: it is its grant, whoever holds it. One that nobody knows is no guess at
+// a PIN, and locks nothing out.
+func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, error) {
+	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
+		p, live := tx.PIN(a.Door, a.c.cardMAC(a.Door, card))
+		var rec gateway.GrantRecord
+		if live {
+			rec, live = tx.Grant(p.Grant)
+		}
+		if !live {
+			return gateway.UnknownCredential, false
+		}
+		a.Grant, a.sub = rec.ID, rec.Sub
+		a.continues()
+		f := a.c.facts(tx, rec, a.Door, a.At)
+		f.Card, f.Retry = true, a.retry
+		reason := Verdict(Judge(f))
+		if reason == "" {
+			reason = a.knocked(rec, f.Policy)
+		}
+		if reason != "" {
+			return reason, false
+		}
+		return a.enter(tx, rec), false
+	})
+}
+
+func (c *Controller) cardMAC(door gateway.DoorID, card gateway.Card) []byte {
+	return c.mac("card", string(door), card.Reveal())
+}
+
+func (c *Controller) pinMAC(door gateway.DoorID, pin gateway.PIN) []byte {
+	return c.mac("pin", string(door), pin.Reveal())
+}
