@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"gardien/drivers/gpio/gpiosim"
 	"gardien/gateway"
 )
 
@@ -273,6 +274,48 @@ func TestF2_SecureAllOfAnotherConfiguration(t *testing.T) {
 		if n, released := trace(); err != nil || n == 0 || released > 0 {
 			t.Errorf("%s: %d levels set, %d released, %v: %s", name, n, released, err, out)
 		}
+	}
+}
+
+// TestGPIOPeople: the bell is told, a reader's opened case is, and the lamps show what becomes of
+// whoever stands there.
+func TestGPIOPeople(t *testing.T) {
+	t.Parallel()
+	more := gpiosim.New(t, "BELL", "TAMPER", "GREEN", "RED")
+	const bell, tamper, green, red = 0, 1, 2, 3
+	w := newWired(t, fmt.Sprintf(`    bell: {driver: gpio, pin: "%s", active: high, pull: none}
+    indicator: {driver: gpio, green: "%s", red: "%s"}`, more.Pin(bell), more.Pin(green), more.Pin(red)))
+	w.change("driver: wiegand,", fmt.Sprintf(`driver: wiegand, tamper: {driver: gpio, pin: "%s", active: high, pull: none},`, more.Pin(tamper)))
+	w.start()
+	_, seq := w.events(0)
+	for _, line := range []int{bell, tamper} {
+		more.Set(line, true)
+		time.Sleep(60 * time.Millisecond)
+		more.Set(line, false)
+	}
+	w.until(seq, time.Second, gateway.DoorBell)
+	if e := w.until(seq, time.Second, gateway.ReaderTamper)[0]; e.Reader != "keypad" {
+		t.Errorf("%+v", e)
+	}
+	if more.Get(green) || more.Get(red) {
+		t.Error("lamps are on for nobody")
+	}
+	w.enter(w.pin(0))
+	time.Sleep(300 * time.Millisecond) // after the first sound
+	if !more.Get(green) || more.Get(red) {
+		t.Error("granted, and not green")
+	}
+	w.released(false, 5*time.Second)
+	_, seq = w.events(0)
+	w.keys("000000#")
+	w.until(seq, time.Second, gateway.AccessDenied)
+	time.Sleep(800 * time.Millisecond) // after the blinking
+	if !more.Get(red) || more.Get(green) {
+		t.Error("denied, and not red")
+	}
+	w.stop()
+	if more.Get(green) || more.Get(red) {
+		t.Error("lamps are on after the end")
 	}
 }
 
