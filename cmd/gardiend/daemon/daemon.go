@@ -138,10 +138,15 @@ func writeAt(f *os.File, s string) error {
 func (g *Gateway) open(ctx context.Context) error {
 	_, err := os.Stat(filepath.Join(g.cfg.Gateway.StateDir, keysDir))
 	known := err == nil // not the first start, however often this one is tried
-	for {
+	stop := func() {}
+	defer func() { stop() }()
+	for waiting := false; ; {
 		err := g.openOnce(ctx, known)
 		if err == nil || !diskTrouble(err) {
 			return err
+		}
+		if !waiting {
+			waiting, stop = true, g.hardware.exits(ctx)
 		}
 		g.log.Error("the disk does not take the database; nothing opens until it does; trying again in 5 s", "err", err)
 		systemd.Status("waiting for the disk: "+err.Error(), 30*time.Second)

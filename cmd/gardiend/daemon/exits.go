@@ -1,0 +1,49 @@
+package daemon
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"gardien/configs"
+	"gardien/gateway"
+)
+
+// exits serves requests to exit while the daemon waits for its disk: the way out depends on no
+// database (F4). stop ends it, with every strike secured.
+func (h *hardware) exits(ctx context.Context) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	var serving sync.WaitGroup
+	for _, d := range h.cfg.Doors {
+		hw := h.doors[gateway.DoorID(d.ID)]
+		if d.REX == nil || !d.REX.Releases || hw.Strike == nil {
+			continue
+		}
+		serving.Go(func() { h.exit(ctx, d, hw.Strike, hw.REX) })
+	}
+	return func() { cancel(); serving.Wait() }
+}
+
+func (h *hardware) exit(ctx context.Context, d configs.Door, s gateway.Strike, r gateway.REX) {
+	secure := func() { // should it fail, the driver tries again by itself
+		if err := s.Secure(context.WithoutCancel(ctx)); err != nil {
+			h.log.Error("the strike is not secured", "door", d.ID, "err", err)
+		}
+	}
+	defer secure()
+	timer := time.NewTimer(0)
+	<-timer.C
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.Requests():
+			if err := s.Release(ctx); err != nil {
+				h.log.Error("a request to exit did not release the strike", "door", d.ID, "err", err)
+			}
+			timer.Reset(time.Duration(d.ReleaseTime))
+		case <-timer.C:
+			secure()
+		}
+	}
+}
