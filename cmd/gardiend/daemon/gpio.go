@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"gardien/configs"
 	"gardien/drivers/gpio"
 	"gardien/drivers/keypad"
@@ -207,9 +209,10 @@ func (g *Gateway) watchTampers(ctx context.Context) {
 // CheckHardware holds the configuration's lines against this machine, without requesting
 // any. Notes are for whoever installs; a machine without any GPIO gets one in place of errors.
 func CheckHardware(cfg *configs.Config) (problems configs.Problems, notes []string) {
+	notes = deviceNotes(cfg)
 	wires := cfg.Wires()
 	if len(wires) == 0 {
-		return nil, nil
+		return nil, notes
 	}
 	board := gpio.Board()
 	where := map[gpio.Address]string{}
@@ -245,6 +248,25 @@ func CheckHardware(cfg *configs.Config) (problems configs.Problems, notes []stri
 		}
 	}
 	return problems, append(notes, bootNotes(cfg, board)...)
+}
+
+// deviceNotes tells which devices are not there now, or not for us: they may be plugged in later.
+func deviceNotes(cfg *configs.Config) (notes []string) {
+	for _, r := range cfg.Readers {
+		if r.Driver != "evdev" && r.Driver != "serial" {
+			continue
+		}
+		err := unix.Access(r.Device, unix.R_OK) // opening a serial line would move its wires
+		if err == nil {
+			continue
+		}
+		remedy := "plug it in; ls /dev/input/by-id /dev/serial/by-id shows what there is"
+		if errors.Is(err, fs.ErrPermission) {
+			remedy = "sudo adduser gardien input, or dialout for a serial one"
+		}
+		notes = append(notes, fmt.Sprintf("reader %s: %s: %v: %s", r.ID, r.Device, err, remedy))
+	}
+	return notes
 }
 
 // bootNotes are the lines for config.txt that keep a strike secured from power-on, and let
