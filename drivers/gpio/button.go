@@ -12,6 +12,7 @@ type ButtonOpts struct {
 	Active     gpio.Level // level while it is pressed
 	Pull       gpio.Pull
 	Debounce   time.Duration // for pins that do not debounce by themselves
+	Lost       func(n int)   // told of edges that the kernel lost; nil: nobody is
 }
 
 // Button is an input that asks for something when it becomes active: a request to exit, a
@@ -27,7 +28,7 @@ type Button struct {
 // NewButton takes the pin.
 func NewButton(pin gpio.PinIn, o ButtonOpts) (*Button, error) {
 	b := &Button{opts: o, requests: make(chan struct{}, 1)}
-	b.in = &input{pin: pin, pull: o.Pull, debounce: o.Debounce, wake: b.changed}
+	b.in = &input{pin: pin, pull: o.Pull, debounce: o.Debounce, lost: o.Lost, wake: b.changed}
 	if err := pin.In(o.Pull, gpio.BothEdges); err != nil {
 		return nil, err
 	}

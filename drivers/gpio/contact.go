@@ -19,6 +19,7 @@ type ContactOpts struct {
 	// Closed while the leaf is open. Both alike for longer than it takes to change over is a
 	// cut or shorted wire. nil: there is none.
 	Opposite gpio.PinIn
+	Lost     func(n int) // told of edges that the kernel lost; nil: nobody is
 }
 
 // changeover is how long both sides of a changeover contact may be alike.
@@ -44,7 +45,7 @@ func NewContact(pin gpio.PinIn, o ContactOpts) (*Contact, error) {
 		if p == nil {
 			continue
 		}
-		in := &input{pin: p, pull: o.Pull, debounce: o.Debounce, wake: func(look) { c.changed() }}
+		in := &input{pin: p, pull: o.Pull, debounce: o.Debounce, lost: o.Lost, wake: func(look) { c.changed() }}
 		if err := p.In(o.Pull, gpio.BothEdges); err != nil {
 			c.Close()
 			return nil, err

@@ -27,6 +27,7 @@ type input struct {
 	pull     gpio.Pull
 	debounce time.Duration // where the pin does not debounce by itself
 	wake     func(look)
+	lost     func(n int) // told of edges that did not come; nil: nobody is
 
 	done chan struct{}
 	once sync.Once
@@ -56,12 +57,24 @@ func (in *input) run() {
 		}
 		level, err := sample(in.pin)
 		in.wake(look{level, err, edges})
+		in.tellLost(edges)
 		if err != nil { // the line itself backs off further
 			select {
 			case <-in.done:
 			case <-time.After(backoffLeast):
 			}
 		}
+	}
+}
+
+// tellLost tells of gaps: the level is right all the same, but something has happened unseen.
+func (in *input) tellLost(edges []Edge) {
+	n := 0
+	for _, e := range edges {
+		n += e.Lost
+	}
+	if n > 0 && in.lost != nil {
+		in.lost(n)
 	}
 }
 

@@ -91,7 +91,7 @@ func releasedAtReset(p gateway.Pin, s *configs.Strike) error {
 
 func (h *hardware) gpioContact(at string, d configs.Door) (gateway.Contact, error) {
 	c := d.Contact
-	o := gpio.ContactOpts{Name: d.ID, Closed: gpio.LevelOf(c.Closed), Pull: gpio.PullOf(c.Pull)}
+	o := gpio.ContactOpts{Name: d.ID, Closed: gpio.LevelOf(c.Closed), Pull: gpio.PullOf(c.Pull), Lost: h.lost(d.ID + " contact")}
 	if c.Opposite != "" {
 		o.Opposite = h.line(c.Opposite, d.ID, "opposite", c.Debounce)
 	}
@@ -104,7 +104,8 @@ func (h *hardware) gpioContact(at string, d configs.Door) (gateway.Contact, erro
 }
 
 func (h *hardware) gpioButton(at, name, kind string, b configs.Button) (*gpio.Button, error) {
-	button, err := gpio.NewButton(h.line(b.Pin, name, kind, b.Debounce), gpio.ButtonOpts{Name: name, Kind: kind, Active: gpio.LevelOf(b.Active), Pull: gpio.PullOf(b.Pull)})
+	button, err := gpio.NewButton(h.line(b.Pin, name, kind, b.Debounce), gpio.ButtonOpts{Name: name, Kind: kind, Active: gpio.LevelOf(b.Active), Pull: gpio.PullOf(b.Pull),
+		Lost: h.lost(name + " " + kind)})
 	if err != nil {
 		return nil, wrong(h.cfg, at+".pin", err)
 	}
@@ -164,19 +165,40 @@ func (h *hardware) wiegand(r configs.Reader) gateway.Reader {
 	return reader
 }
 
-// dropped tells of frames that a reader dropped: the first, and then how many in a minute.
+// dropped tells of frames that a reader dropped.
 func (h *hardware) dropped(reader string) func(why string) {
-	var mu sync.Mutex
-	var next time.Time
-	n := 0
+	var c counted
 	return func(why string) {
-		mu.Lock()
-		defer mu.Unlock()
-		n++
-		if now := time.Now(); now.After(next) {
+		c.add(1, func(n int) {
 			h.log.Warn("a reader's frames were dropped: noise on its cable, or a format that is not read", "reader", reader, "frames", n, "last", why)
-			n, next = 0, now.Add(time.Minute)
-		}
+		})
+	}
+}
+
+// lost tells of edges that an input lost.
+func (h *hardware) lost(input string) func(n int) {
+	var c counted
+	return func(n int) {
+		c.add(n, func(n int) {
+			h.log.Warn("an input's edges were lost: its wire swings faster than the kernel serves it; its level is right, but something may have happened unseen", "input", input, "edges", n)
+		})
+	}
+}
+
+// counted tells of many alike: the first at once, and then how many there were, once a minute.
+type counted struct {
+	mu   sync.Mutex
+	next time.Time
+	n    int
+}
+
+func (c *counted) add(n int, tell func(n int)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += n
+	if now := time.Now(); now.After(c.next) {
+		tell(c.n)
+		c.n, c.next = 0, now.Add(time.Minute)
 	}
 }
 
