@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"errors"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -388,5 +389,52 @@ func TestLamps(t *testing.T) {
 		sees("wait", "GR")
 		l.Close()
 		sees("the end", "")
+	})
+}
+
+// edgePin tells its edges apart, as a kernel line does.
+type edgePin struct {
+	*pin
+	edges chan Edge
+}
+
+func (p *edgePin) NextEdge(deadline time.Time) (Edge, error) {
+	select {
+	case e := <-p.edges:
+		return e, nil
+	default:
+	}
+	t := time.NewTimer(time.Until(deadline))
+	defer t.Stop()
+	select {
+	case e := <-p.edges:
+		return e, nil
+	case <-p.over:
+	case <-t.C:
+	}
+	return Edge{}, os.ErrDeadlineExceeded
+}
+
+// TestLostEdges: a gap is told, and the level is right all the same.
+func TestLostEdges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &edgePin{newPin("GPIO27"), make(chan Edge, 8)}
+		lost := 0
+		c, err := NewContact(p, ContactOpts{Name: "front", Closed: gpio.Low, Lost: func(n int) { lost += n }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Pin.Lock()
+		p.L = gpio.High
+		p.Pin.Unlock()
+		p.edges <- Edge{Level: gpio.High}
+		p.edges <- Edge{Level: gpio.High, Lost: 2}
+		p.edges <- Edge{Level: gpio.High, Lost: 1}
+		<-c.ContactChanges()
+		synctest.Wait()
+		if lost != 3 || c.Contact() != gateway.ContactOpen {
+			t.Errorf("%d told as lost, contact %s", lost, c.Contact())
+		}
+		c.Close()
 	})
 }
