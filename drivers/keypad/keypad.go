@@ -22,6 +22,7 @@ type Opts struct {
 const (
 	debounce = 15 * time.Millisecond // a key bounces for 5 to 10 ms
 	held     = 20 * time.Millisecond // how often a key that is down is looked at
+	settle   = time.Millisecond      // a column rises through some 50 kΩ, against the cable's capacity
 	idle     = 30 * time.Second      // how often the lines are asked for a sign of life
 )
 
@@ -112,7 +113,7 @@ func (p *Pad) scan(ctx context.Context, wake <-chan struct{}, present func(conte
 		} else if !pause(ctx, held) {
 			return ctx.Err()
 		}
-		key, n, err := p.pressed()
+		key, n, err := p.pressed(ctx)
 		if err != nil {
 			return err
 		}
@@ -131,7 +132,7 @@ func (p *Pad) scan(ctx context.Context, wake <-chan struct{}, present func(conte
 }
 
 // pressed gives the key that is down, and how many are.
-func (p *Pad) pressed() (key byte, n int, err error) {
+func (p *Pad) pressed(ctx context.Context) (key byte, n int, err error) {
 	any, err := p.low()
 	if err != nil || len(any) == 0 {
 		return 0, 0, err
@@ -142,10 +143,12 @@ func (p *Pad) pressed() (key byte, n int, err error) {
 			return 0, 0, fmt.Errorf("%s: %w", p, err)
 		}
 	}
+	pause(ctx, settle)
 	for i, r := range p.rows {
 		if err := r.Out(gpio.Low); err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", p, err)
 		}
+		pause(ctx, settle)
 		columns, err := p.low()
 		if err != nil {
 			return 0, 0, err
@@ -156,6 +159,7 @@ func (p *Pad) pressed() (key byte, n int, err error) {
 		if err := r.In(gpio.Float, gpio.NoEdge); err != nil {
 			return 0, 0, fmt.Errorf("%s: %w", p, err)
 		}
+		pause(ctx, settle)
 	}
 	return key, n, nil
 }
