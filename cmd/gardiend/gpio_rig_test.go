@@ -42,6 +42,8 @@ type wired struct {
 	cmd    *exec.Cmd
 	ended  chan struct{} // closed when cmd has ended
 
+	watchdogIn string // WatchdogSec in µs; "": none
+
 	mu   sync.Mutex
 	fed  time.Time     // last sign of life to the service manager
 	live chan struct{} // READY=1
@@ -51,7 +53,7 @@ type wired struct {
 // configuration.
 func newWired(t testing.TB, extra string) *wired {
 	t.Helper()
-	w := &wired{t: t, chip: gpiosim.New(t, "STRIKE", "CONTACT", "REX", "D0", "D1", "FEEDBACK"), dir: t.TempDir()}
+	w := &wired{t: t, chip: gpiosim.New(t, "STRIKE", "CONTACT", "REX", "D0", "D1", "FEEDBACK"), dir: t.TempDir(), watchdogIn: "10000000"}
 	w.chip.Set(rexLine, true)
 	w.chip.Set(d0Line, true)
 	w.chip.Set(d1Line, true)
@@ -119,7 +121,10 @@ func (w *wired) start() {
 	log, err := os.OpenFile(filepath.Join(w.dir, "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	w.check(err)
 	w.cmd = exec.Command("gardiend", "--config", w.config)
-	w.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path, "WATCHDOG_USEC=10000000")
+	w.cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
+	if w.watchdogIn != "" {
+		w.cmd.Env = append(w.cmd.Env, "WATCHDOG_USEC="+w.watchdogIn)
+	}
 	w.cmd.Stderr = log
 	ended, ready := make(chan struct{}), make(chan struct{})
 	w.ended, w.live = ended, ready
@@ -155,6 +160,11 @@ func (w *wired) start() {
 // stop ends gardiend as systemd does.
 func (w *wired) stop() {
 	w.t.Helper()
+	select {
+	case <-w.ended:
+		w.t.Fatal("gardiend has ended by itself")
+	default:
+	}
 	w.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-w.ended:

@@ -11,7 +11,7 @@ import (
 
 // sampleEvery is how often an input is sampled without an edge: nothing rests on having
 // seen every edge, and a chip that goes away tells old kernels' waiters nothing.
-const sampleEvery = 10 * time.Second
+const sampleEvery = 30 * time.Second
 
 // look is a sample of a pin.
 type look struct {
