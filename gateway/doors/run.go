@@ -71,12 +71,8 @@ func (d *Door) begin() {
 	defer d.mu.Unlock()
 	// Who pressed while the daemon waited for its disk is not there any more (F10).
 	for _, b := range []gateway.REX{d.hw.REX, d.hw.Bell} {
-		if b == nil {
-			continue
-		}
-		select {
-		case <-b.Requests():
-		default:
+		for b != nil && len(b.Requests()) > 0 {
+			<-b.Requests()
 		}
 	}
 	if d.hw.Contact != nil {

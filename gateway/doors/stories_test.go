@@ -143,6 +143,22 @@ func TestStories(t *testing.T) {
 		r.journal.mend()
 		r.expect("door_opened", "door_forced_open", "door_closed", "request_to_exit", "strike_released", "strike_secured")
 	})
+	story(t, "a REX from before the start releases nothing (F10)", func(s *Settings) { s.REXReleases = true }, func(t *testing.T, r *rig) {
+		r.stop()
+		for range 3 {
+			r.rex <- struct{}{}
+		}
+		s := r.door.Settings
+		r.start(s)
+		if r.strike.released() {
+			t.Error("released for whoever has gone")
+		}
+		r.rex <- struct{}{}
+		synctest.Wait()
+		if !r.strike.released() {
+			t.Error("not released for whoever is there")
+		}
+	})
 	story(t, "the journal fails for an hour: nothing is lost, in order", nil, func(t *testing.T, r *rig) {
 		r.journal.fail()
 		r.admit("a", "g")

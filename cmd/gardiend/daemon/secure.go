@@ -95,14 +95,5 @@ func SecureAll(ctx context.Context, file string) (n int, err error) {
 	}
 	h := &hardware{cfg: cfg, doors: map[gateway.DoorID]doors.Hardware{}, log: slog.New(slog.DiscardHandler), sim: simDevices{doors: map[gateway.DoorID]*sim.Door{}}}
 	errs := h.openLatches(ctx)
-	for _, d := range cfg.Doors {
-		if d.Strike != nil && d.Strike.Driver == "gpio" {
-			if _, err := gateway.ParsePin(d.Strike.Pin); err == nil {
-				n++
-			}
-		} else {
-			n++
-		}
-	}
-	return n - len(errs), errors.Join(errors.Join(errs...), h.Close())
+	return len(h.closers), errors.Join(errors.Join(errs...), h.Close())
 }
