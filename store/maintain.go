@@ -39,16 +39,15 @@ func (s *Store) Run(ctx context.Context, retention time.Duration) error {
 	db.SetMaxOpenConns(1)
 	grown, stop := s.Watch()
 	defer stop()
-	daily := time.NewTicker(24 * time.Hour)
-	defer daily.Stop()
+	next := time.NewTimer(s.retain(ctx, retention))
+	defer next.Stop()
 	close(s.ready)
-	s.retain(ctx, retention)
 	for n := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-daily.C:
-			s.retain(ctx, retention)
+		case <-next.C:
+			next.Reset(s.retain(ctx, retention))
 		case <-grown:
 			if n++; n < commitsPerLook {
 				continue
@@ -71,28 +70,43 @@ func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB) error {
 	}
 	defer conn.Close()
 	if err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
-		s.mu.Lock()
+		s.writer.take()
 		s.doubt = true
-		s.mu.Unlock()
+		s.writer.give()
 		return err
 	}
 	return s.tryWrite()
 }
 
-// retain keeps to the retention while the clock is believed.
-func (s *Store) retain(ctx context.Context, retention time.Duration) {
+// How long it takes from one look at what is past its retention to the next: a day, or less
+// where the clock, or the disk, did not allow it. A Pi that is switched off every night does
+// not know what time it is when it starts.
+const (
+	retainEvery = 24 * time.Hour
+	retainAgain = 10 * time.Minute
+)
+
+// retain keeps to the retention while the clock is believed, and gives when to do so next.
+func (s *Store) retain(ctx context.Context, retention time.Duration) time.Duration {
 	r := s.clock.Read()
-	if retention <= 0 || r.State == gateway.ClockUndecided {
-		return
+	if retention <= 0 {
+		return retainEvery
+	}
+	if r.State == gateway.ClockUndecided {
+		return retainAgain
 	}
 	n, err := s.Retain(ctx, r.Earliest.Add(-retention))
-	switch {
-	case err != nil && ctx.Err() == nil:
-		s.log.Warn("store: what is past its retention is still there", "err", err)
-	case n > 0:
+	if err == nil && n > 0 {
 		err = s.scrub(ctx)
 		s.log.Info("store: past its retention and gone", "events", n, "err", err)
 	}
+	if err != nil {
+		if ctx.Err() == nil {
+			s.log.Warn("store: what is past its retention is still there; trying again", "err", err, "in", retainAgain)
+		}
+		return retainAgain
+	}
+	return retainEvery
 }
 
 // Backup writes a copy of the database, consistent as of one instant, to w. It holds
@@ -197,8 +211,8 @@ func newLogID() string {
 }
 
 func (s *Store) replace(ctx context.Context, staged *Store) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writer.take()
+	defer s.writer.give()
 	if s.conn == nil {
 		return errors.New("store: closed")
 	}

@@ -35,20 +35,12 @@ func (s *Store) state(ctx context.Context, key string, v any) error {
 
 // Grants lists what is remembered of grants, by issuer and jti, after an id.
 func (s *Store) Grants(ctx context.Context, after gateway.GrantID, limit int) ([]gateway.GrantRecord, error) {
-	var void time.Time
-	if err := s.state(ctx, "void", &void); err != nil {
-		return nil, fmt.Errorf("store: grants: %w", err)
-	}
-	return s.grants(ctx, void, "WHERE (iss, jti) > (?, ?) ORDER BY iss, jti LIMIT ?", after.Issuer, after.JTI, limit)
+	return s.grants(ctx, s.browse, "WHERE (iss, jti) > (?, ?) ORDER BY iss, jti LIMIT ?", after.Issuer, after.JTI, limit)
 }
 
 // Grant reads one; found is false where there is none.
 func (s *Store) Grant(ctx context.Context, id gateway.GrantID) (g gateway.GrantRecord, found bool, err error) {
-	var void time.Time
-	if err := s.state(ctx, "void", &void); err != nil {
-		return g, false, fmt.Errorf("store: grant: %w", err)
-	}
-	list, err := s.grants(ctx, void, "WHERE iss = ? AND jti = ?", id.Issuer, id.JTI)
+	list, err := s.grants(ctx, s.read, "WHERE iss = ? AND jti = ?", id.Issuer, id.JTI)
 	if err != nil || len(list) == 0 {
 		return g, false, err
 	}
@@ -57,16 +49,20 @@ func (s *Store) Grant(ctx context.Context, id gateway.GrantID) (g gateway.GrantR
 
 // Ending lists up to limit grants that are surely over at t and not yet told so.
 func (s *Store) Ending(ctx context.Context, t time.Time, limit int) ([]gateway.GrantRecord, error) {
-	return s.grants(ctx, time.Time{}, "WHERE ended = 0 AND exp <= ? ORDER BY exp LIMIT ?", t.Unix(), limit)
+	return s.grants(ctx, s.read, "WHERE ended = 0 AND exp <= ? ORDER BY exp LIMIT ?", t.Unix(), limit)
 }
 
 // SpentPINs lists grants without uses left whose PINs are still live.
 func (s *Store) SpentPINs(ctx context.Context) ([]gateway.GrantRecord, error) {
-	return s.grants(ctx, time.Time{}, "WHERE uses > 0 AND used >= uses AND (iss, jti) IN (SELECT iss, jti FROM pins)")
+	return s.grants(ctx, s.read, "WHERE uses > 0 AND used >= uses AND (iss, jti) IN (SELECT iss, jti FROM pins)")
 }
 
-func (s *Store) grants(ctx context.Context, void time.Time, where string, args ...any) ([]gateway.GrantRecord, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT "+grantColumns+" FROM grants "+where, args...)
+func (s *Store) grants(ctx context.Context, db *sql.DB, where string, args ...any) ([]gateway.GrantRecord, error) {
+	var void time.Time
+	if err := stateOf(ctx, db, "void", &void); err != nil {
+		return nil, fmt.Errorf("store: grants: %w", err)
+	}
+	rows, err := db.QueryContext(ctx, "SELECT "+grantColumns+" FROM grants "+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("store: grants: %w", err)
 	}

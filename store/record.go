@@ -226,6 +226,7 @@ func (s *Store) loadHead() error {
 	defer func() {
 		s.head.up = max(up.Int64, gone.Up)
 		s.upAtOpen, s.asked = s.head.up, false
+		s.vitals.newest.Store(s.head.seq)
 	}()
 	var saved savedHead
 	err := s.conn.QueryRowContext(context.Background(), "SELECT seq, hash FROM events ORDER BY seq DESC LIMIT 1").Scan(&s.head.seq, &hash)
@@ -245,13 +246,6 @@ func (s *Store) loadHead() error {
 	return err
 }
 
-// Head gives the number of the newest event.
-func (s *Store) Head() int64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.head.seq
-}
-
 const eventColumns = "seq, at, body, hash, sub, sub_salt, resident, resident_salt"
 
 // eventRow scans eventColumns.
@@ -269,40 +263,49 @@ func (r *eventRow) dest() []any {
 
 // Events gives at most limit events after a number, in order.
 func (s *Store) Events(ctx context.Context, after int64, limit int) ([]gateway.Event, error) {
-	// One row more at the front: its hash is the first event's prev.
-	rows, err := s.read.QueryContext(ctx, "SELECT "+eventColumns+" FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", after, limit+1)
+	events, err := s.events(ctx, after, limit)
 	if err != nil {
 		return nil, fmt.Errorf("store: events: %w", err)
 	}
+	return events, nil
+}
+
+// events reads in one transaction, which has one connection, and asks nothing while the
+// rows are open.
+func (s *Store) events(ctx context.Context, after int64, limit int) ([]gateway.Event, error) {
+	tx, err := s.browse.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	first := origin
+	if err := stateOf(ctx, tx, "anchor", &first); err != nil {
+		return nil, err
+	}
+	// One row more at the front: its hash is the first event's prev.
+	rows, err := tx.QueryContext(ctx, "SELECT "+eventColumns+" FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", after, limit+1)
+	if err != nil {
+		return nil, err
+	}
 	defer rows.Close()
 	events := []gateway.Event{}
-	prev := ""
-	for rows.Next() {
+	prev := first.Prev // what stands before the first that is kept
+	for rows.Next() && len(events) < limit {
 		var row eventRow
 		var c canonical
 		if err := errors.Join(rows.Scan(row.dest()...), json.Unmarshal([]byte(row.body), &c)); err != nil {
-			return nil, fmt.Errorf("store: events: %w", err)
+			return nil, err
 		}
 		hash := hex.EncodeToString(row.hash)
-		if row.seq > after && len(events) < limit {
+		if row.seq > after {
 			e := c.event()
 			e.Sub, e.Resident = row.sub.String, gateway.ResidentID(row.resident.String)
 			e.Prev, e.Hash = prev, hash
-			if prev == "" {
-				var a anchor
-				if err := s.state(ctx, "anchor", &a); err != nil || a.First != e.Seq {
-					a = origin
-				}
-				e.Prev = a.Prev
-			}
 			events = append(events, e)
 		}
 		prev = hash
 	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("store: events: %w", err)
-	}
-	return events, nil
+	return events, rows.Err()
 }
 
 // Verification is the verdict on the record.
@@ -316,7 +319,7 @@ type Verification struct {
 // Verify walks the whole record: numbers without gaps, each hash over the one
 // before, each personal value behind its commitment, the end not cut off (L1).
 func (s *Store) Verify(ctx context.Context) (Verification, error) {
-	conn, err := s.read.Conn(ctx)
+	conn, err := s.browse.Conn(ctx)
 	if err != nil {
 		return Verification{}, fmt.Errorf("store: verify: %w", err)
 	}
@@ -366,8 +369,8 @@ func (s *Store) Verify(ctx context.Context) (Verification, error) {
 // snapshot begins to read the record as of one instant: where it begins, and where it
 // ends by the database's word and by the writer's.
 func (s *Store) snapshot(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, at anchor, ends [2]savedHead, err error) {
-	s.mu.Lock() // no commit comes between the writer's word and the first read
-	defer s.mu.Unlock()
+	s.writer.take() // no commit comes between the writer's word and the first read
+	defer s.writer.give()
 	ends[1] = savedHead{s.head.seq, hex.EncodeToString(s.head.hash[:])}
 	at = origin
 	if tx, err = conn.BeginTx(ctx, nil); err != nil {
@@ -493,13 +496,13 @@ func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
 // scrub empties the WAL, where old pages lie. SQLite does not sync that; the write
 // after it does.
 func (s *Store) scrub(ctx context.Context) error {
-	s.mu.Lock()
+	s.writer.take()
 	err := errors.New("closed")
 	if s.conn != nil {
 		err = checkpoint(ctx, s.conn, "TRUNCATE")
 		s.doubt = s.doubt || err != nil
 	}
-	s.mu.Unlock()
+	s.writer.give()
 	if err == nil {
 		err = s.tryWrite()
 	}

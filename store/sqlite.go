@@ -15,6 +15,12 @@ func isBroken(err error) bool {
 	return errors.As(err, &e) && (e.Code == sqlite3.ErrCorrupt || e.Code == sqlite3.ErrNotADB)
 }
 
+// isBusy reports SQLITE_BUSY: somebody else has locked the database.
+func isBusy(err error) bool {
+	var e sqlite3.Error
+	return errors.As(err, &e) && e.Code == sqlite3.ErrBusy
+}
+
 // DiskTrouble reports that the disk, not the database, is at fault: full, read-only,
 // failing.
 func DiskTrouble(err error) bool {

@@ -6,7 +6,6 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
@@ -42,17 +40,20 @@ type Store struct {
 	zone  *time.Location
 	log   *slog.Logger
 
-	read  *sql.DB
-	write *sql.DB
+	read   *sql.DB // short looks: decisions, the feed, status, who asks
+	browse *sql.DB // lists and the record: who reads those waits for others who do, and for nobody else (A11)
+	write  *sql.DB
 
-	mu     sync.Mutex // one writer
+	writer turn // one at a time; it guards what follows
 	conn   *sql.Conn
 	stmts  map[string]*sql.Stmt
 	head   head
-	sick   bool // the last write failed: the next good one says so (D5)
-	synced bool // no Follow since the last Update
-	lax    bool // synchronous is NORMAL, for a Follow
-	doubt  bool // an fsync may have failed: see rewrite
+	lost   *gateway.Reading // when the first of the writes failed that have failed since the last good one
+	synced bool             // no Follow since the last Update
+	lax    bool             // synchronous is NORMAL, for a Follow
+	doubt  bool             // an fsync may have failed: see rewrite
+
+	vitals vitals
 
 	upAtOpen int64 // the last number of the outbox that this process found
 	asked    bool  // the cloud has said how far the log has come, since this process found it
@@ -78,7 +79,7 @@ func Open(o Opts) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{path: filepath.Join(o.Dir, FileName), zone: o.Zone, log: o.Log, stmts: map[string]*sql.Stmt{},
-		ready: make(chan struct{}), synced: true, doubt: true, mailed: func(gateway.IssuerID) bool { return false }}
+		writer: make(turn, 1), ready: make(chan struct{}), synced: true, doubt: true, mailed: func(gateway.IssuerID) bool { return false }}
 	s.sweepCopies()
 	// SQLite takes an empty file for a new database, and deletes the WAL beside it.
 	missing := size(s.path) == 0
@@ -136,7 +137,7 @@ type brokenError struct{ error }
 
 func (s *Store) dsn(extra string) string {
 	return "file:" + (&url.URL{Path: s.path}).EscapedPath() +
-		"?_foreign_keys=on&_synchronous=FULL&_busy_timeout=5000&_secure_delete=on" + extra
+		"?_foreign_keys=on&_synchronous=FULL&_busy_timeout=1000&_secure_delete=on" + extra
 }
 
 func (s *Store) open() error {
@@ -164,12 +165,20 @@ func (s *Store) open() error {
 			return classify(err)
 		}
 	}
-	if s.read, err = sql.Open("sqlite3", s.dsn("&_query_only=on")); err != nil {
-		return err
+	if s.read, err = s.readers(4); err == nil {
+		s.browse, err = s.readers(2)
 	}
-	s.read.SetMaxOpenConns(4)
-	s.read.SetMaxIdleConns(1)
-	return nil
+	return err
+}
+
+// readers opens up to n connections that cannot write.
+func (s *Store) readers(n int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite3", s.dsn("&_query_only=on"))
+	if err == nil {
+		db.SetMaxOpenConns(n)
+		db.SetMaxIdleConns(1)
+	}
+	return db, err
 }
 
 // classify finds SQLITE_CORRUPT and SQLITE_NOTADB by code and by quick_check's word.
@@ -269,7 +278,7 @@ func (s *Store) moveAside() (string, error) {
 		s.conn = nil
 	}
 	s.Close()
-	s.write, s.read, s.sick = nil, nil, false
+	s.write, s.read, s.browse = nil, nil, nil
 	return aside, nil
 }
 
@@ -296,173 +305,19 @@ func (s *Store) SetMailed(f func(gateway.IssuerID) bool) { s.mailed = f }
 // SetAside names where a broken database went at this start; "" if there was none.
 func (s *Store) SetAside() string { return s.setAside }
 
-// Update runs f in one immediate transaction that is durable when Update returns.
-// An error of f, or of the disk, leaves nothing behind.
-func (s *Store) Update(ctx context.Context, f func(*Tx) error) error { return s.commit(ctx, true, f) }
-
-// Follow runs f like Update, but without fsync: see the package comment.
-func (s *Store) Follow(ctx context.Context, f func(*Tx) error) error { return s.commit(ctx, false, f) }
-
-func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if s.conn == nil {
-		return errors.New("store: closed")
-	}
-	before := s.head
-	tx := &Tx{s: s}
-	defer func() {
-		if p := recover(); p != nil {
-			s.abort(before)
-			panic(p)
-		}
-	}()
-	if err := errors.Join(s.rewrite(), s.relax(!durable)); err != nil {
-		return s.failed(err)
-	}
-	defer s.relax(false) // where this fails, the next Update tries again before it writes
-	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
-		return s.failed(err)
-	}
-	if s.sick {
-		tx.err = tx.Append(gateway.Event{Type: gateway.DeviceOnline, Device: "database"})
-	}
-	if err := errors.Join(tx.err, f(tx)); err != nil {
-		s.abort(before)
-		if tx.err != nil {
-			return s.failed(err)
-		}
-		return err
-	}
-	if durable && s.head != before || durable && !s.synced {
-		tx.saveHead()
-	}
-	tx.flush()
-	if tx.err != nil {
-		s.abort(before)
-		return s.failed(tx.err)
-	}
-	if err := s.exec("COMMIT"); err != nil {
-		s.abort(before)
-		return s.failed(err)
-	}
-	s.sick, s.synced = false, durable
-	if s.head.seq != before.seq {
-		s.watchers.wake()
-	}
-	return nil
-}
-
-// rewrite writes the WAL's bytes once more in their place, and syncs them, where an fsync
-// may have failed. The kernel then takes pages for clean that never reached the disk, and
-// the next fsync says nothing: a Follow would be a hole in the WAL, behind which recovery
-// drops every commit (TestFailedSync).
-func (s *Store) rewrite() error {
-	if !s.doubt {
-		return nil
-	}
-	f, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		s.doubt = false
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err == nil && len(b) > 0 {
-		_, err = f.WriteAt(b, 0)
-		err = errors.Join(err, f.Sync())
-		rewritten(f.Name(), b)
-	}
-	s.doubt = err != nil
-	return err
-}
-
-// rewritten is for the test's record of I/O, which does not see Go's own.
-var rewritten = func(path string, b []byte) {}
-
-// relax sets whether a commit goes without fsync.
-func (s *Store) relax(lax bool) error {
-	if s.lax == lax {
-		return nil
-	}
-	q := "PRAGMA synchronous=FULL"
-	if lax {
-		q = "PRAGMA synchronous=NORMAL"
-	}
-	if err := s.exec(q); err != nil {
-		return err
-	}
-	s.lax = lax
-	return nil
-}
-
-// failed marks the database sick, so that its recovery is told.
-func (s *Store) failed(err error) error {
-	if !s.sick {
-		s.log.Error("the database does not take writes: doors stay shut for third parties until it does; check the disk (df, dmesg)", "err", err)
-	}
-	s.sick, s.doubt = true, true
-	return fmt.Errorf("store: %w", err)
-}
-
-func (s *Store) abort(before head) {
-	s.head = before
-	s.exec("ROLLBACK") // fails where SQLite has rolled back by itself
-}
-
-// exec runs a statement prepared once; writes are never cancelled half-way.
-func (s *Store) exec(q string, args ...any) error {
-	_, err := s.execN(q, args...)
-	return err
-}
-
-func (s *Store) execN(q string, args ...any) (int64, error) {
-	st, err := s.prepare(q)
-	if err != nil {
-		return 0, err
-	}
-	r, err := st.Exec(args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
-}
-
-func (s *Store) prepare(q string) (*sql.Stmt, error) {
-	if st, ok := s.stmts[q]; ok {
-		return st, nil
-	}
-	st, err := s.conn.PrepareContext(context.Background(), q)
-	if err == nil {
-		s.stmts[q] = st
-	}
-	return st, err
-}
-
-// Healthy reports whether the last write succeeded.
-func (s *Store) Healthy() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return !s.sick && s.conn != nil
-}
-
 // Close closes the database; it is durable already.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.writer.take()
+	defer s.writer.give()
 	var errs []error
 	for _, st := range s.stmts {
 		st.Close()
 	}
 	s.stmts = map[string]*sql.Stmt{}
-	if s.read != nil {
-		errs = append(errs, s.read.Close())
+	for _, db := range []*sql.DB{s.read, s.browse} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
 	}
 	if s.conn != nil {
 		s.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")

@@ -1,0 +1,232 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"gardien/gateway"
+)
+
+// writerWithin is how long a commit waits for its turn: a decision that comes later is
+// about somebody who has gone.
+const writerWithin = 5 * time.Second
+
+// turn is a lock that need not be waited for without end.
+type turn chan struct{}
+
+var errBusy = errors.New("the database is busy: a restore, or a disk that hangs")
+
+func (t turn) take() { t <- struct{}{} }
+func (t turn) give() { <-t }
+
+// takeWithin waits so long, or until ctx ends.
+func (t turn) takeWithin(ctx context.Context, d time.Duration) error {
+	select {
+	case t <- struct{}{}:
+		return nil
+	default:
+	}
+	late := time.NewTimer(d)
+	defer late.Stop()
+	select {
+	case t <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-late.C:
+		return errBusy
+	}
+}
+
+// vitals is what can be seen of the writer without waiting for it.
+type vitals struct {
+	newest atomic.Int64 // number of the newest event
+	sick   atomic.Bool  // the last write failed
+	begun  atomic.Int64 // when the present commit began, in ns since 1970; 0: there is none
+}
+
+// working notes a commit until done is called.
+func (v *vitals) working() (done func()) {
+	v.begun.Store(time.Now().UnixNano())
+	return func() { v.begun.Store(0) }
+}
+
+// Head gives the number of the newest event.
+func (s *Store) Head() int64 { return s.vitals.newest.Load() }
+
+// Healthy reports whether the last write succeeded.
+func (s *Store) Healthy() bool { return !s.vitals.sick.Load() }
+
+// Hung reports a commit that has taken longer than d.
+func (s *Store) Hung(d time.Duration) bool {
+	begun := s.vitals.begun.Load()
+	return begun != 0 && time.Since(time.Unix(0, begun)) > d
+}
+
+// Update runs f in one immediate transaction that is durable when Update returns.
+// An error of f, or of the disk, leaves nothing behind.
+func (s *Store) Update(ctx context.Context, f func(*Tx) error) error { return s.commit(ctx, true, f) }
+
+// Follow runs f like Update, but without fsync: see the package comment.
+func (s *Store) Follow(ctx context.Context, f func(*Tx) error) error { return s.commit(ctx, false, f) }
+
+func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (err error) {
+	if err := s.writer.takeWithin(ctx, writerWithin); err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	defer s.writer.give()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if s.conn == nil {
+		return errors.New("store: closed")
+	}
+	defer s.vitals.working()()
+	before := s.head
+	tx := &Tx{s: s}
+	defer func() {
+		if p := recover(); p != nil {
+			s.abort(before)
+			panic(p)
+		}
+	}()
+	if err := errors.Join(s.rewrite(), s.relax(!durable)); err != nil {
+		return s.failed(err)
+	}
+	defer s.relax(false) // where this fails, the next Update tries again before it writes
+	if err := s.exec("BEGIN IMMEDIATE"); err != nil {
+		return s.failed(err)
+	}
+	if s.lost != nil {
+		tx.AppendAt(*s.lost, gateway.Event{Type: gateway.DeviceOffline, Device: "database"})
+		tx.Append(gateway.Event{Type: gateway.DeviceOnline, Device: "database"})
+	}
+	if err := errors.Join(tx.err, f(tx)); err != nil {
+		s.abort(before)
+		if tx.err != nil {
+			return s.failed(err)
+		}
+		return err
+	}
+	if durable && s.head != before || durable && !s.synced {
+		tx.saveHead()
+	}
+	tx.flush()
+	if tx.err != nil {
+		s.abort(before)
+		return s.failed(tx.err)
+	}
+	if err := s.exec("COMMIT"); err != nil {
+		s.abort(before)
+		return s.failed(err)
+	}
+	s.lost, s.synced = nil, durable
+	s.vitals.sick.Store(false)
+	if s.head.seq != before.seq {
+		s.vitals.newest.Store(s.head.seq)
+		s.watchers.wake()
+	}
+	return nil
+}
+
+// rewrite writes the WAL's bytes once more in their place, and syncs them, where an fsync
+// may have failed. The kernel then takes pages for clean that never reached the disk, and
+// the next fsync says nothing: a Follow would be a hole in the WAL, behind which recovery
+// drops every commit (TestFailedSync).
+func (s *Store) rewrite() error {
+	if !s.doubt {
+		return nil
+	}
+	f, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.doubt = false
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(f)
+	if err == nil && len(b) > 0 {
+		_, err = f.WriteAt(b, 0)
+		err = errors.Join(err, f.Sync())
+		rewritten(f.Name(), b)
+	}
+	s.doubt = err != nil
+	return err
+}
+
+// rewritten is for the test's record of I/O, which does not see Go's own.
+var rewritten = func(path string, b []byte) {}
+
+// relax sets whether a commit goes without fsync.
+func (s *Store) relax(lax bool) error {
+	if s.lax == lax {
+		return nil
+	}
+	q := "PRAGMA synchronous=FULL"
+	if lax {
+		q = "PRAGMA synchronous=NORMAL"
+	}
+	if err := s.exec(q); err != nil {
+		return err
+	}
+	s.lax = lax
+	return nil
+}
+
+// failed notes that the database does not take writes, so that its recovery is told. One
+// that somebody else has locked is as it was; of any other, nobody knows what has reached
+// the disk.
+func (s *Store) failed(err error) error {
+	if !s.vitals.sick.Swap(true) {
+		s.log.Error("the database does not take writes: doors stay shut for third parties until it does; check the disk (df, dmesg)", "err", err)
+	}
+	if s.lost == nil && s.clock != nil {
+		now := s.clock.Read()
+		s.lost = &now
+	}
+	s.doubt = s.doubt || !isBusy(err)
+	return fmt.Errorf("store: %w", err)
+}
+
+func (s *Store) abort(before head) {
+	s.head = before
+	s.exec("ROLLBACK") // fails where SQLite has rolled back by itself
+}
+
+// exec runs a statement prepared once; writes are never cancelled half-way.
+func (s *Store) exec(q string, args ...any) error {
+	_, err := s.execN(q, args...)
+	return err
+}
+
+func (s *Store) execN(q string, args ...any) (int64, error) {
+	st, err := s.prepare(q)
+	if err != nil {
+		return 0, err
+	}
+	r, err := st.Exec(args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+func (s *Store) prepare(q string) (*sql.Stmt, error) {
+	if st, ok := s.stmts[q]; ok {
+		return st, nil
+	}
+	st, err := s.conn.PrepareContext(context.Background(), q)
+	if err == nil {
+		s.stmts[q] = st
+	}
+	return st, err
+}
