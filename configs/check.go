@@ -157,8 +157,13 @@ func (l *loader) check(c *Config, o Opts) {
 		}
 	}
 	if c.Cloud.URL != "" {
-		if u, err := url.Parse(c.Cloud.URL); err != nil || u.Host == "" || u.Scheme != "https" && !loopback(u) {
-			bad("cloud.url", fmt.Sprintf("%q is not an https address", c.Cloud.URL), "write it as in https://cloud.example")
+		const remedy = "write it as in https://cloud.example"
+		u, err := url.Parse(c.Cloud.URL)
+		switch {
+		case err != nil || u.Hostname() == "" || u.Scheme != "https" && !loopback(u):
+			bad("cloud.url", fmt.Sprintf("%q is not an https address", c.Cloud.URL), remedy)
+		case !bare(*u):
+			bad("cloud.url", "it has more than scheme, host and port", remedy) // not shown: a password may be in it
 		}
 	}
 	l.doors(c, bad)
@@ -192,6 +197,12 @@ func isPort(s string) bool {
 func loopback(u *url.URL) bool {
 	ip := net.ParseIP(u.Hostname())
 	return u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
+}
+
+// bare tells whether a URL is of a scheme, a host and a port only.
+func bare(u url.URL) bool {
+	u.Scheme, u.Host = "", ""
+	return strings.TrimPrefix(u.String(), "/") == ""
 }
 
 const idRemedy = "use lower-case letters, digits and hyphens, at most 32, as in front-door"
@@ -299,6 +310,9 @@ func (l *loader) keys(s *Issuer, at string, o Opts, bad func(key, problem, remed
 	if s.Keys == "" {
 		bad(at, "it is empty", "name the issuer's public key set, as in issuers/colis-x.jwks.json")
 		return
+	}
+	if o.SetAside {
+		bad = func(_, problem, _ string) { s.SetAside = problem }
 	}
 	f, err := os.Open(s.Keys)
 	if err != nil {

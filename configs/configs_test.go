@@ -359,7 +359,7 @@ readers: [{id: pad, door: front, driver: sim}]
 issuers: [{id: x.example, keys: x.json, doors: [flat]}]
 `))
 	const second = configs.Duration(time.Second)
-	door := configs.Door{ReleaseTime: 4 * second, RelockDelay: second, HeldOpenAfter: 30 * second, RetryGrace: 180 * second}
+	door := configs.Door{ReleaseTime: 4 * second, RelockDelay: second, HeldOpenAfter: 30 * second, RetryGrace: 180 * second, Unwell: "refuse"}
 	front, flat := door, door
 	front.ID, front.Name = "front", "front"
 	front.Strike = &configs.Strike{Driver: "sim", Active: "high", Fail: "secure", AtReset: "refuse", FeedbackActive: "high", FeedbackPull: "down"}
@@ -406,6 +406,18 @@ retention: 1000000h
 	}
 	if b.ID != "on" || b.Lock.Node != 4000 || b.HeldOpenAfter != configs.Duration(24*time.Hour) || b.RetryGrace != configs.Duration(90*time.Second) {
 		t.Errorf("%+v", b)
+	}
+}
+
+// Addresses of a cloud that are good; invalid/cloud_*.yaml has those that are not.
+func TestCloudURL(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "gardien.yaml")
+	for _, u := range []string{"https://cloud.example", "https://cloud.example/", "HTTPS://Cloud.Example:8443", "https://192.0.2.1", "https://[2001:db8::1]:8443/",
+		"https://[fe80::1%25eth0]", "https://nuée.example", "http://[::1]:8080", "http://127.0.0.1:8080/", ""} {
+		cfg := load(t, write(t, file, fmt.Sprintf("gateway: {time_zone: UTC, state_dir: /state}\ndoors: [{id: front, strike: {driver: sim}}]\ncloud: {url: %q}\n", u)))
+		if cfg.Cloud.URL != u {
+			t.Errorf("%s became %s", u, cfg.Cloud.URL)
+		}
 	}
 }
 

@@ -47,7 +47,7 @@ func (f *folder) connect() (*uplink.Client, error) {
 
 func (f *folder) client(at cloudAt) (*uplink.Client, error) {
 	u, err := url.Parse(at.URL)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || !bare(*u) {
 		return nil, usage("--cloud %q: want it as in https://cloud.example", at.URL)
 	}
 	var config *tls.Config
@@ -65,6 +65,12 @@ func (f *folder) client(at cloudAt) (*uplink.Client, error) {
 	return uplink.NewClient(uplink.ClientOpts{URL: u, TLS: config, Sign: func(now time.Time) (string, error) {
 		return tokens.SignAssertion(f.key, string(f.id), gateway.Origin(u), now)
 	}}), nil
+}
+
+// bare tells whether a URL is of a scheme, a host and a port only.
+func bare(u url.URL) bool {
+	u.Scheme, u.Host = "", ""
+	return strings.TrimPrefix(u.String(), "/") == ""
 }
 
 // target is a gateway, and the way to it.
@@ -139,7 +145,7 @@ func (to *target) send(ctx context.Context, i gateway.Item) error {
 }
 
 // write writes an item, again and again for half a minute: a write that arrives twice is
-// one.
+// one. Where the cloud asks for more than is left of that, nothing is waited for.
 func (to *target) write(ctx context.Context, i gateway.Item) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -151,13 +157,18 @@ func (to *target) write(ctx context.Context, i gateway.Item) error {
 		if err == nil || final || i.Kind == gateway.ItemCommand {
 			return notFound(err, to.descriptor.Gateway)
 		}
+		pause := wait
 		if refused != nil {
-			wait = max(wait, refused.RetryAfter)
+			pause = max(wait, refused.RetryAfter)
+		}
+		err = fmt.Errorf("it is signed and not sent: %w; run the command again with the same --jti", err)
+		if end, _ := ctx.Deadline(); time.Until(end) < pause {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("it is signed and not sent: %w; run the command again with the same --jti", err)
-		case <-time.After(wait):
+			return err
+		case <-time.After(pause):
 		}
 	}
 }

@@ -167,8 +167,8 @@ func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watch
 	}
 	failures := 0
 	for {
+		began := time.Now()
 		err := w.stream(ctx, strconv.FormatInt(state.After, 10), func(name string, d delivered) error {
-			failures = 0
 			switch name {
 			case "presence":
 				if fl.presence {
@@ -210,7 +210,13 @@ func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watch
 		case errors.As(err, &refused) && refused.Status < 500 && refused.Status != http.StatusTooManyRequests:
 			return err
 		}
+		if time.Since(began) >= time.Minute { // a stream that ends at once is as none
+			failures = 0
+		}
 		wait := time.Millisecond + rand.N(min(500*time.Millisecond<<min(failures, 10), time.Minute))
+		if refused != nil {
+			wait = max(wait, refused.RetryAfter)
+		}
 		failures++
 		if failures > 1 {
 			fmt.Fprintf(t.errOut, "gardien-issuer: %v; trying again\n", err)

@@ -16,38 +16,46 @@ func (u *Uplink) carry(ctx context.Context) {
 	grown, stop := u.Outbox.Grown()
 	defer stop()
 	var b backoff
+	var err error
+	var again <-chan time.Time // after a failure
 	for connected, asked := false, false; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-u.fresh:
 			connected, asked = true, false
-			b.reset()
-		case <-grown:
-		}
-		for connected && ctx.Err() == nil {
-			more, err := true, error(nil)
-			if asked {
-				more, err = u.carryBatch(ctx)
-			} else if err = u.ask(ctx); err == nil {
-				asked = true
+			if again != nil && told(err) > 0 {
+				continue // the cloud has said when
 			}
-			if err == nil && more {
+		case <-grown:
+			if !connected || again != nil {
 				continue
 			}
-			if err == nil {
-				break
-			}
+		case <-again:
+		}
+		again = nil
+		if asked, err = u.carryAll(ctx, &b, asked); err != nil && ctx.Err() == nil {
 			u.Log.Info("events wait", "err", err)
 			u.Client.Close() // where the feed is a long poll, the connection may be a dead one (sync.md §5.4)
-			select {
-			case <-ctx.Done():
-			case <-u.fresh:
-				asked = false
-				b.reset()
-			case <-time.After(b.next(err)):
-			}
+			again = time.After(b.next(err))
 		}
+	}
+}
+
+// carryAll carries all that there is, once it is known how far the cloud has come.
+func (u *Uplink) carryAll(ctx context.Context, b *backoff, asked bool) (bool, error) {
+	if !asked {
+		if err := u.ask(ctx); err != nil {
+			return false, err
+		}
+		b.good()
+	}
+	for {
+		more, err := u.carryBatch(ctx)
+		if err != nil || !more {
+			return true, err
+		}
+		b.good()
 	}
 }
 
@@ -89,6 +97,7 @@ func (u *Uplink) carryBatch(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	next = min(next, last+int64(len(list))) // what has not gone up is not there
 	if err := u.Outbox.Sent(ctx, log, next); err != nil {
 		return false, err
 	}
@@ -112,11 +121,12 @@ func (u *Uplink) upload(ctx context.Context, log string, last int64, list []gate
 	next = last + int64(len(list))
 	for _, from := range []*int64{a.Expect, a.ResendFrom} {
 		if from != nil {
-			next = *from - 1
+			next = max(*from, 1) - 1
 		}
 	}
 	if a.Ack != nil {
 		next = *a.Ack
 	}
-	return max(next, 0), nil
+	const longest = 1 << 53 // no log is: what the store adds to a number must not overflow
+	return min(max(next, 0), longest), nil
 }

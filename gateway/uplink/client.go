@@ -253,13 +253,30 @@ func readRefusal(res *http.Response) *StatusError {
 	if len(e.Problem.Detail) > 500 {
 		e.Problem.Detail = e.Problem.Detail[:500] + "…"
 	}
-	const longest = 10 * time.Minute
-	if s, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && s > 0 {
-		e.RetryAfter = min(time.Duration(s)*time.Second, longest)
-	} else if at, err := http.ParseTime(res.Header.Get("Retry-After")); err == nil {
-		e.RetryAfter = min(max(time.Until(at), 0), longest)
-	}
+	e.RetryAfter = retryAfter(res.Header)
 	return e
+}
+
+// retryAfter reads Retry-After, as seconds or as a date. What is longer than an hour is an
+// hour, however long: an integer may not hold it.
+func retryAfter(h http.Header) time.Duration {
+	const longest = time.Hour
+	text := h.Get("Retry-After")
+	if s, err := strconv.ParseFloat(text, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		if s > 0 { // not for NaN
+			return time.Duration(min(s, longest.Seconds()) * float64(time.Second))
+		}
+		return 0
+	}
+	at, err := http.ParseTime(text)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date")) // by the clock that wrote it: ours may be wrong
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(at.Sub(now), 0), longest)
 }
 
 // Stream reads server-sent events until ctx ends, the stream does, or f fails.

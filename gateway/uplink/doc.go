@@ -20,10 +20,12 @@
 // # A network that fails
 //
 // HTTP/2 PING finds a dead path within 15 s. Back-off is drawn from nothing to a bound
-// that grows with the outage from 0.5 s to 60 s ("full jitter"), and begins anew when the
-// kernel says that a link or an address came up. What answers and is not our cloud (a captive portal)
-// is told by its content type and never believed. Answers have bounds, are never unpacked,
-// and never redirected.
+// that grows with the outage from 0.5 s to 60 s ("full jitter"). It begins anew when the
+// kernel says that a link or an address came up, and after a minute in which all was well:
+// a cloud that is reached and of no use (streams that end, snapshots that do not help) is
+// away, too. Retry-After is honoured up to an hour, goaway up to two minutes. What answers
+// and is not our cloud (a captive portal) is told by its content type and never believed.
+// Answers have bounds, are never unpacked, and never redirected.
 //
 // # A clock that is wrong
 //

@@ -81,6 +81,7 @@ type Opts struct {
 type Uplink struct {
 	Opts
 	ready  chan struct{}
+	once   sync.Once
 	again  chan struct{} // come at once: enrolled, resync, link up
 	fresh  chan struct{} // to the way up: a new connection
 	mu     sync.Mutex
@@ -135,7 +136,7 @@ func poke(c chan struct{}) {
 
 // Run holds the connection until ctx ends.
 func (u *Uplink) Run(ctx context.Context) error {
-	close(u.ready)
+	u.once.Do(func() { close(u.ready) })
 	var wg sync.WaitGroup
 	wg.Go(func() { u.carry(ctx) })
 	b := backoff{}
@@ -158,7 +159,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		if delay := b.next(err); delay > 0 {
 			u.lost(ctx, err)
 			up := u.LinkUp
-			if told(err) {
+			if told(err) > 0 {
 				up = nil // the cloud has said when
 			}
 			if u.wait(ctx, delay, up) {
@@ -171,11 +172,17 @@ func (u *Uplink) Run(ctx context.Context) error {
 	return nil
 }
 
-// told reports whether the cloud itself said when to come back.
-func told(err error) bool {
+// told gives how long the cloud itself asked to be left alone; 0: it did not.
+func told(err error) time.Duration {
 	var later *laterError
 	var refused *StatusError
-	return errors.As(err, &later) || errors.As(err, &refused) && refused.RetryAfter > 0
+	switch {
+	case errors.As(err, &later):
+		return later.after
+	case errors.As(err, &refused):
+		return refused.RetryAfter
+	}
+	return 0
 }
 
 // wait sleeps, until a link comes up from now on or somebody wants it at once.
@@ -231,42 +238,71 @@ func (u *Uplink) set(ctx context.Context, s State, why string) {
 	u.Notify(ctx, gateway.CloudLost)
 }
 
-// The bounds of back-off (N7).
+// The bounds of back-off (N7), and how long all must be well for an outage to be over.
 const (
 	backoffLeast = 500 * time.Millisecond
 	backoffMost  = time.Minute
+	wellFor      = time.Minute
 )
 
 // backoff draws delays with full jitter. Their bound is a quarter of the time that the
 // cloud has been away, so that it grows as powers do, and who was away for seconds is back
-// in less.
-type backoff struct{ since time.Time }
+// in less. A first success proves little: a cloud that answers and then fails, for ever, is
+// away, too.
+type backoff struct {
+	since time.Time // when the outage began, without what was well in it; zero: there is none
+	well  time.Time // since when all is well; zero: it is not
+	fixed bool      // a snapshot was taken since all was well
+}
+
+// good notes that the cloud is of use.
+func (b *backoff) good() {
+	if b.well.IsZero() {
+		b.well = time.Now()
+	}
+}
+
+// trouble notes that it is not any more.
+func (b *backoff) trouble() {
+	if b.well.IsZero() {
+		return
+	}
+	well := time.Since(b.well)
+	if well >= wellFor {
+		b.reset()
+		return
+	}
+	b.well = time.Time{}
+	if !b.since.IsZero() {
+		b.since = b.since.Add(well)
+	}
+}
 
 // next gives how long to wait after an error; 0 is not at all.
 func (b *backoff) next(err error) time.Duration {
-	var later *laterError
-	if errors.As(err, &later) {
-		return later.after
-	}
-	if errors.Is(err, errAtOnce) {
+	switch {
+	case errors.Is(err, errWanted):
+		b.reset()
+		return 0
+	case errors.Is(err, errAtOnce):
 		return 0
 	}
+	b.trouble()
 	if b.since.IsZero() {
 		b.since = time.Now()
 	}
 	bound := min(max(time.Since(b.since)/4, backoffLeast), backoffMost)
-	d := time.Millisecond + rand.N(bound)
-	var refused *StatusError
-	if errors.As(err, &refused) {
-		d = max(d, refused.RetryAfter)
-	}
-	return d
+	return max(time.Millisecond+rand.N(bound), told(err))
 }
 
-func (b *backoff) reset() { b.since = time.Time{} }
+func (b *backoff) reset() { *b = backoff{} }
 
-// errAtOnce asks for a new connection without delay.
-var errAtOnce = errors.New("again")
+// A new connection without delay: because of news from outside of the cloud, or for
+// another way to follow the feed.
+var (
+	errWanted = errors.New("a new connection is wanted")
+	errAtOnce = errors.New("again")
+)
 
 // laterError is a goaway.
 type laterError struct{ after time.Duration }
@@ -288,7 +324,6 @@ type session struct {
 	poll  bool
 	back  *backoff
 	heads int
-	fixes int // snapshots for a digest that differed
 }
 
 func (s *session) path(what string) string {
@@ -305,7 +340,7 @@ func (s *session) run(ctx context.Context, registered string) error {
 		select {
 		case <-ctx.Done():
 		case <-s.u.again:
-			cancel(errAtOnce)
+			cancel(errWanted)
 		}
 	}()
 	err := s.follow(ctx, cancel)
@@ -335,6 +370,7 @@ func (s *session) register(ctx context.Context, registered string) error {
 // follow follows the feed, over snapshots, until something ends it.
 func (s *session) follow(ctx context.Context, cancel context.CancelCauseFunc) error {
 	until := time.Now().Add(pollFor)
+	var idle backoff
 	for {
 		p, err := s.u.Mail.Position(ctx)
 		if err != nil {
@@ -342,14 +378,14 @@ func (s *session) follow(ctx context.Context, cancel context.CancelCauseFunc) er
 		}
 		query := "?epoch=" + url.QueryEscape(p.Epoch) + "&after=" + strconv.FormatInt(p.Seq, 10)
 		if s.poll {
-			err = s.pollOnce(ctx, p, query)
+			err = s.pollPaced(ctx, p, query, &idle)
 		} else {
 			err = s.stream(ctx, cancel, p, query)
 		}
 		var refused *StatusError
 		switch {
 		case errors.As(err, &refused) && refused.Status == http.StatusGone || errors.Is(err, errDiffers):
-			if err := s.snapshot(ctx); err != nil {
+			if err := s.renew(ctx, err); err != nil {
 				return err
 			}
 		case err != nil:
@@ -363,6 +399,43 @@ func (s *session) follow(ctx context.Context, cancel context.CancelCauseFunc) er
 
 // errDiffers says that the feed's head is not what has come.
 var errDiffers = errors.New("the feed's digest differs from what has come")
+
+// renew takes the snapshot of a feed that cannot go on. The first is followed at once; where
+// it has not helped, the next ones are failures, however well they are answered.
+func (s *session) renew(ctx context.Context, why error) error {
+	s.back.trouble()
+	if err := s.snapshot(ctx); err != nil {
+		return err
+	}
+	if s.back.fixed {
+		return fmt.Errorf("a snapshot did not help for long, another is taken: %w", why)
+	}
+	s.back.fixed = true
+	return nil
+}
+
+// pollHeld is how long a poll that brings nothing takes at least where it is held.
+const pollHeld = 10 * time.Second
+
+// pollPaced polls. Whoever does not hold a poll that brings nothing is asked ever less
+// often.
+func (s *session) pollPaced(ctx context.Context, p gateway.Position, query string, idle *backoff) error {
+	begun := time.Now()
+	if err := s.pollOnce(ctx, p, query); err != nil {
+		return err
+	}
+	now, err := s.u.Mail.Position(ctx)
+	if err != nil || now != p || time.Since(begun) >= pollHeld {
+		idle.reset()
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(idle.next(nil)):
+		return nil
+	}
+}
 
 func (s *session) pollOnce(ctx context.Context, p gateway.Position, query string) error {
 	var page gateway.FeedPage
@@ -414,9 +487,12 @@ func (s *session) stream(ctx context.Context, cancel context.CancelCauseFunc, p 
 			var g struct {
 				RetryMS int64 `json:"retry_ms"`
 			}
-			json.Unmarshal(e.Data, &g)
+			if err := json.Unmarshal(e.Data, &g); err != nil {
+				return fmt.Errorf("%w: a goaway: %v", ErrNotOurCloud, err)
+			}
 			s.u.Client.Close()
-			return &laterError{min(max(time.Duration(g.RetryMS)*time.Millisecond, 10*time.Millisecond), 2*time.Minute)}
+			const least, most = 10, 120_000
+			return &laterError{time.Duration(min(max(g.RetryMS, least), most)) * time.Millisecond}
 		}
 		return nil
 	})
@@ -439,8 +515,7 @@ func (s *session) head(ctx context.Context, h gateway.FeedHead) error {
 	if !same {
 		return errDiffers
 	}
-	s.fixes = 0
-	s.back.reset()
+	s.back.good()
 	if s.heads++; s.heads == 1 {
 		s.u.set(ctx, Connected, "")
 		poke(s.u.fresh)
@@ -450,9 +525,6 @@ func (s *session) head(ctx context.Context, h gateway.FeedHead) error {
 
 // snapshot takes all that the mailbox has.
 func (s *session) snapshot(ctx context.Context) error {
-	if s.fixes++; s.fixes > 3 {
-		return errors.New("the feed's digest still differs after three snapshots")
-	}
 	var snap gateway.FeedSnapshot
 	err := s.u.Client.do(ctx, http.MethodGet, s.path("/snapshot"), nil, maxSnapshot, snapshotFor,
 		func(r io.Reader) (err error) { snap, err = readSnapshot(r); return err })
