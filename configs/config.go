@@ -69,6 +69,7 @@ type Door struct {
 	RelockDelay   Duration `key:"relock_delay" default:"1s" max:"10s"`
 	HeldOpenAfter Duration `key:"held_open_after" default:"30s" min:"1s" max:"24h" off:"true"`
 	RetryGrace    Duration `key:"retry_grace" default:"3m" max:"3m" off:"true"`
+	Unwell        string   `key:"unwell" default:"refuse" oneof:"refuse allow"`
 }
 
 // Strike is an electric strike.
@@ -172,6 +173,8 @@ type Issuer struct {
 
 	// KeySet is the content of the file that Keys names.
 	KeySet []byte `key:"-"`
+	// SetAside is why nothing of the issuer is believed; "": it is. See Opts.SetAside.
+	SetAside string `key:"-"`
 }
 
 // Window is policy hours.

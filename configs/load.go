@@ -49,6 +49,9 @@ func (p Problems) Error() string {
 type Opts struct {
 	// CheckKeys says what is wrong with an issuer's key file.
 	CheckKeys func([]byte) error
+	// SetAside takes a file all the same where the keys of an issuer cannot be read: they are
+	// one third party's, and no reason to shut a house.
+	SetAside bool
 }
 
 // Load reads, completes and checks a file. Relative paths in it start at its folder.

@@ -58,6 +58,7 @@ var house = map[string]rule{
 	"systemd":              {ours: words, outside: []string{"github.com/coreos/go-systemd/v22"}},
 
 	"cmd/gardiend":              {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
+	"cmd/gardiend/hardware":     {ours: []string{"gateway", "gateway/doors", "configs", "drivers/evdev", "drivers/gpio", "drivers/keypad", "drivers/serial", "drivers/sim", "drivers/wiegand"}, outside: []string{"golang.org/x/sys"}},
 	"cmd/gardiend/daemon":       {ours: wiring, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
 	"cmd/gardien":               {ours: wiring, outside: []string{"github.com/spf13/cobra", "golang.org/x/term"}},
 	"cmd/gardien-issuer":        {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
@@ -68,7 +69,7 @@ var house = map[string]rule{
 }
 
 // withoutCgo are the programs that run where no C library of ours does.
-var withoutCgo = []string{"cmd/gardien", "cmd/gardien-issuer"}
+var withoutCgo = []string{"cmd/gardien", "cmd/gardien-issuer", "cmd/gardiend/hardware"}
 
 const module = "gardien"
 

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -11,7 +12,7 @@ import (
 const ReleaseLimit = 15 * time.Second
 
 // Strike lets the latch go while it is released. Methods are safe for concurrent
-// use; Close of a concrete driver leaves it secured.
+// use and wait for nothing but the wire; Close of a concrete driver leaves it secured.
 type Strike interface {
 	// Release lets the latch go. Whatever becomes of the caller, the driver
 	// secures again ReleaseLimit after the latest Release.
@@ -21,7 +22,8 @@ type Strike interface {
 	String() string
 }
 
-// Lock is a bolt lock that reports itself.
+// Lock is a bolt lock that reports itself. Its methods may take seconds: each gets a context
+// with a deadline, and may still act after it, or not at all.
 type Lock interface {
 	// Unlock withdraws the bolt. It is never retried blindly (Z4).
 	Unlock(context.Context) error
@@ -41,7 +43,7 @@ const (
 )
 
 // LockMonitor is the further ability of a Lock, or of a Strike with read-back, to
-// tell its state.
+// tell its state, without waiting.
 type LockMonitor interface {
 	LockState() LockState
 	// LockChanges delivers a token after the state may have changed.
@@ -58,7 +60,7 @@ const (
 	ContactFault   ContactState = "fault"
 )
 
-// Contact is a door position switch. Its level is sampled, never toggled per edge (F5).
+// Contact is a door position switch. It tells what it knows without waiting. Its level is sampled, never toggled per edge (F5).
 type Contact interface {
 	// Contact samples the level now.
 	Contact() ContactState
@@ -84,6 +86,10 @@ type Reader interface {
 
 // ErrFault is wrapped by errors of drivers: the hardware did not do it.
 var ErrFault = errors.New("hardware fault")
+
+// ErrAbsent is wrapped by errors of drivers whose device is not there: it cannot be moved,
+// by nobody.
+var ErrAbsent = fmt.Errorf("not there: %w", ErrFault)
 
 // Monitored is the further ability of a device to tell that it does not work.
 type Monitored interface {

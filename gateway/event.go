@@ -56,6 +56,11 @@ const (
 	// DatabaseSetAside: the database was broken; the record starts anew and third
 	// parties are denied until a resident accepts it (D4).
 	DatabaseSetAside EventType = "database_set_aside"
+	// TaskDown and TaskUp: a part that may fail alone (Device) does not work, or does again.
+	TaskDown EventType = "task_down"
+	TaskUp   EventType = "task_up"
+	// IssuerSetAside: an issuer's keys cannot be read; nothing of it is believed.
+	IssuerSetAside EventType = "issuer_set_aside"
 	// DatabaseRestored: a backup came back; limited grants from before are void (D7).
 	DatabaseRestored EventType = "database_restored"
 )

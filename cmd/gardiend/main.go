@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"gardien/cmd/gardiend/daemon"
+	"gardien/cmd/gardiend/hardware"
 	"gardien/configs"
 	"gardien/systemd"
 )
@@ -63,7 +64,7 @@ every strike and ends.`,
 		Use: "secure-all", Short: "Secure every strike and end; works while the daemon is dead or hung",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			n, err := daemon.SecureAll(cmd.Context(), o.Config)
+			n, err := hardware.SecureAll(cmd.Context(), o.Config)
 			if err == nil {
 				fmt.Printf("%d doors secured\n", n)
 			}
@@ -84,14 +85,14 @@ func checkConfig(file string) error {
 	if err != nil {
 		return err
 	}
-	wrong, notes := daemon.CheckHardware(cfg)
+	wrong, notes := hardware.Check(cfg)
 	for _, p := range wrong {
 		fmt.Fprintln(os.Stderr, p)
 	}
 	if len(wrong) > 0 {
 		return fmt.Errorf("%s: %d errors", file, len(wrong))
 	}
-	for _, m := range append(daemon.Missing(cfg), notes...) {
+	for _, m := range append(hardware.Missing(cfg), notes...) {
 		fmt.Fprintln(os.Stderr, "note:", m)
 	}
 	fmt.Printf("%s: ok: %d doors, %d readers, %d issuers\n", file, len(cfg.Doors), len(cfg.Readers), len(cfg.Issuers))

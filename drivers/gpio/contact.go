@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -38,23 +39,22 @@ type Contact struct {
 	alike time.Time            // since when both sides are alike; zero: they are not
 }
 
-// NewContact takes the pins.
+// NewContact takes the pins. An error says that one cannot be had now. The contact is good all
+// the same: it tells ContactFault until the line is there.
 func NewContact(pin gpio.PinIn, o ContactOpts) (*Contact, error) {
+	var failed error
 	c := &Contact{opts: o, pin: pin, changes: make(chan struct{}, 1), state: gateway.ContactUnknown}
 	for _, p := range []gpio.PinIn{pin, o.Opposite} {
 		if p == nil {
 			continue
 		}
 		in := &input{pin: p, pull: o.Pull, debounce: o.Debounce, lost: o.Lost, wake: func(look) { c.changed() }}
-		if err := p.In(o.Pull, gpio.BothEdges); err != nil {
-			c.Close()
-			return nil, err
-		}
+		failed = errors.Join(failed, p.In(o.Pull, gpio.BothEdges))
 		in.watch()
 		c.inputs = append(c.inputs, in)
 	}
 	c.Contact()
-	return c, nil
+	return c, failed
 }
 
 func (c *Contact) String() string { return describe("contact", c.opts.Name, c.pin) }

@@ -144,9 +144,21 @@ func TestF1_FirstLevel(t *testing.T) {
 			s.Close()
 		}
 		p := newPin("GPIO17")
+		// Without its line it is a strike that does not work; the line that comes is secured first.
 		p.fail(errors.New("no such chip"))
-		if _, err := NewStrike(p, StrikeOpts{}); err == nil {
-			t.Error("a strike without its line is taken")
+		s, err := NewStrike(p, StrikeOpts{Active: gpio.High})
+		defer s.Close()
+		if fault := s.Fault(); err == nil || !errors.Is(fault, gateway.ErrAbsent) {
+			t.Errorf("without its line: %v, fault %v", err, fault)
+		}
+		if err := s.Release(t.Context()); !errors.Is(err, gateway.ErrAbsent) {
+			t.Errorf("released without its line: %v", err)
+		}
+		p.fail(nil)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if fault := s.Fault(); fault != nil || p.outs[len(p.outs)-1] != gpio.Low {
+			t.Errorf("with its line: fault %v, levels %v", fault, p.outs)
 		}
 	})
 }

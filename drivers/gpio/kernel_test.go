@@ -195,7 +195,8 @@ func TestBusy(t *testing.T) {
 	c := gpiosim.New(t, "STRIKE")
 	other := holder(t, c.Pin(0))
 	l := line(t, LineOpts{}, c.Pin(0))
-	_, err := NewStrike(l, StrikeOpts{Name: "front", Active: gpio.High})
+	s, err := NewStrike(l, StrikeOpts{Name: "front", Active: gpio.High})
+	defer s.Close()
 	if !Busy(err) || !strings.Contains(err.Error(), `is held by "another program"`) {
 		t.Errorf("%v", err)
 	}
@@ -203,11 +204,14 @@ func TestBusy(t *testing.T) {
 		t.Error("the other's output has moved")
 	}
 	kill(t, other)
-	s, err := NewStrike(l, StrikeOpts{Name: "front", Active: gpio.High})
-	if err != nil {
-		t.Fatal(err)
+	for end := time.Now().Add(15 * time.Second); s.Fault() != nil; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("the line is free, and not taken: %v", s.Fault())
+		}
 	}
-	s.Close()
+	if c.Get(0) {
+		t.Error("its first level is not the secured one")
+	}
 }
 
 func holder(t *testing.T, at string) *exec.Cmd {

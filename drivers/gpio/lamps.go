@@ -1,6 +1,7 @@
 package gpio
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -51,14 +52,13 @@ var patterns = map[gateway.Signal]pattern{
 	gateway.SignalHeldOpen: {steps: []step{{red: true, buzz: true, d: 200 * ms}, {d: 800 * ms}}, repeat: true},
 }
 
-// NewLamps takes the pins and turns them off.
+// NewLamps takes the pins and turns them off. An error says that one cannot be had now. The
+// lamps are good all the same: the others shine, and that one when its line is there.
 func NewLamps(o LampsOpts) (*Lamps, error) {
 	l := &Lamps{opts: o, signals: make(chan gateway.Signal, 1), done: make(chan struct{})}
-	if err := l.set(step{}); err != nil {
-		return nil, err
-	}
+	err := l.set(step{})
 	l.running.Go(l.run)
-	return l, nil
+	return l, err
 }
 
 func (l *Lamps) String() string { return l.opts.Name + " indicator" }
@@ -74,7 +74,7 @@ func (l *Lamps) Show(s gateway.Signal) {
 	}
 }
 
-func (l *Lamps) set(s step) error {
+func (l *Lamps) set(s step) (failed error) {
 	for _, p := range []struct {
 		pin gpio.PinOut
 		on  bool
@@ -83,10 +83,10 @@ func (l *Lamps) set(s step) error {
 			continue
 		}
 		if err := p.pin.Out(gpio.Level(p.on == bool(l.opts.Active))); err != nil {
-			return fmt.Errorf("%s: %w", l, err)
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", l, err))
 		}
 	}
-	return nil
+	return failed
 }
 
 func (l *Lamps) run() {

@@ -2,6 +2,7 @@ package gpio
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -51,20 +52,25 @@ type Strike struct {
 }
 
 // NewStrike takes the pin and secures it at once: the first level that it has as an output
-// is the secured one.
+// is the secured one. An error says that a line cannot be had now. The strike is good all the
+// same: that is its Fault until the line is there, and then it is secured.
 func NewStrike(pin gpio.PinOut, o StrikeOpts) (*Strike, error) {
 	s := &Strike{opts: o, pin: pin, faults: make(chan struct{}, 1), look: make(chan struct{}, 1), done: make(chan struct{})}
-	if err := pin.Out(!o.Active); err != nil {
-		return nil, err
-	}
-	if o.Feedback != nil {
-		if err := o.Feedback.In(o.FeedbackPull, gpio.NoEdge); err != nil {
+	err := pin.Out(!o.Active)
+	if err != nil {
+		s.set(s.absent(err))
+	} else if o.Feedback != nil {
+		if err = o.Feedback.In(o.FeedbackPull, gpio.NoEdge); err != nil {
+			err = fmt.Errorf("feedback: %w", err)
 			pin.Out(!o.Active)
-			return nil, fmt.Errorf("feedback: %w", err)
+			s.failed(err)
 		}
 	}
+	if err != nil {
+		notify(s.look)
+	}
 	s.watching.Go(s.watch)
-	return s, nil
+	return s, err
 }
 
 func (s *Strike) String() string { return s.opts.Name + " strike on " + s.pin.String() }
@@ -82,7 +88,7 @@ func (s *Strike) Release(ctx context.Context) error {
 	if err := s.pin.Out(s.opts.Active); err != nil {
 		s.pin.Out(!s.opts.Active) // a line that comes back must not do then what it could not do now
 		notify(s.look)
-		return s.failed(err)
+		return s.set(s.absent(err))
 	}
 	s.released, s.moved = true, time.Now()
 	s.setLimit(gateway.ReleaseLimit)
@@ -116,7 +122,7 @@ func (s *Strike) Secure(context.Context) error {
 func (s *Strike) secure() error {
 	if err := s.pin.Out(!s.opts.Active); err != nil {
 		notify(s.look)
-		return s.failed(err)
+		return s.set(s.absent(err))
 	}
 	if s.limit != nil {
 		s.limit.Stop()
@@ -160,16 +166,19 @@ func (s *Strike) Fault() error {
 // FaultChanges implements gateway.Monitored.
 func (s *Strike) FaultChanges() <-chan struct{} { return s.faults }
 
+// absent is the fault of a line that cannot be had.
+func (s *Strike) absent(err error) error { return fmt.Errorf("%s: %w: %w", s, gateway.ErrAbsent, err) }
+
 func (s *Strike) failed(err error) error {
-	s.set(fmt.Errorf("%s: %w: %w", s, gateway.ErrFault, err))
-	return s.fault
+	return s.set(fmt.Errorf("%s: %w: %w", s, gateway.ErrFault, err))
 }
 
-func (s *Strike) set(fault error) {
-	if (fault == nil) != (s.fault == nil) {
+func (s *Strike) set(fault error) error {
+	if (fault == nil) != (s.fault == nil) || errors.Is(fault, gateway.ErrAbsent) != errors.Is(s.fault, gateway.ErrAbsent) {
 		notify(s.faults)
 	}
 	s.fault = fault
+	return fault
 }
 
 // watch compares what the strike does with what it was told: after each move, and now and then.
@@ -204,6 +213,10 @@ func (s *Strike) check() time.Duration {
 	}
 	if line, ok := s.pin.(Sampler); ok {
 		level, err := line.Sample()
+		if err == nil && errors.Is(s.fault, gateway.ErrAbsent) { // it is there again
+			err, level = s.pin.Out(want), want
+		}
+		gone := err != nil
 		if err == nil && level != want {
 			err = fmt.Errorf("the line is %v, it was set to %v", level, want)
 		}
@@ -213,7 +226,12 @@ func (s *Strike) check() time.Duration {
 					err = nil // put right
 				}
 			}
-			if err != nil {
+			switch {
+			case err == nil:
+			case gone:
+				s.set(s.absent(err))
+				return time.Second
+			default:
 				s.failed(err)
 				return time.Second
 			}

@@ -17,9 +17,23 @@ type attempt struct {
 	recorded bool // the denial is in the record already
 	proven   bool // the grant's holder has proven possession; a nonce is good once
 
-	knocks   bool      // the residents are asked first
-	newKnock bool      // and are to be told
-	ripe     time.Time // when their time is over
+	// The door at the attempt's instant: one look, before the transaction, decides.
+	view   gateway.DoorView
+	looked time.Time
+
+	credential []byte  // a keyed hash of what a reader was given
+	repeat     *repeat // the door is released for it already
+
+	knocks   bool            // the residents are asked first
+	knocksAs gateway.GrantID // as whom they know who knocks
+	newKnock bool            // and are to be told
+	ripe     time.Time       // when their time is over
+}
+
+// look takes the instant of the attempt: the time, and what is known of the door.
+func (a *attempt) look() {
+	a.At, a.view, a.looked = a.c.clock.Read(), a.c.doors.View(a.Door), time.Now()
+	a.repeat, a.retry = nil, false
 }
 
 func (a *attempt) denial(reason gateway.Reason) gateway.Event {
@@ -28,8 +42,11 @@ func (a *attempt) denial(reason gateway.Reason) gateway.Event {
 	return e
 }
 
-// errDenied rolls a transaction back that has nothing to keep.
-var errDenied = errors.New("denied")
+// errDenied and errRepeated roll a transaction back that has nothing to keep.
+var (
+	errDenied   = errors.New("denied")
+	errRepeated = errors.New("granted already")
+)
 
 // decide runs f in a durable transaction; a reason that keep does not vouch for
 // rolls it back.
@@ -44,6 +61,9 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 		if reason != "" && !keep {
 			return errDenied
 		}
+		if reason == "" && a.repeat != nil {
+			return errRepeated
+		}
 		if reason == gateway.Knock { // it may wait: the verdict comes later
 			return nil
 		}
@@ -53,16 +73,16 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 		}
 		return nil
 	})
-	if errors.Is(err, errDenied) {
+	if errors.Is(err, errDenied) || errors.Is(err, errRepeated) {
 		err = nil
 	}
 	return reason, err
 }
 
 // facts gathers what the rule needs besides the grant.
-func (c *Controller) facts(tx Tx, g gateway.GrantRecord, door gateway.DoorID, at gateway.Reading) Facts {
+func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at gateway.Reading) Facts {
 	rules := c.rules.Load()
-	f := Facts{At: at, Zone: rules.Zone, Door: door, Grant: g, Blocked: c.doors.Blocked(door)}
+	f := Facts{At: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v)}
 	if g.ID.Issuer == gateway.HomeIssuer {
 		f.Policy = gateway.HomePolicy(rules.Doors)
 	} else {
@@ -71,6 +91,14 @@ func (c *Controller) facts(tx Tx, g gateway.GrantRecord, door gateway.DoorID, at
 		f.AllPaused = tx.Paused()
 	}
 	return f
+}
+
+// unwell is why third parties are kept out of a door.
+func (r *Rules) unwell(v gateway.DoorView) []gateway.Ailment {
+	if r.Unwell[v.ID] {
+		return nil
+	}
+	return v.Ailments
 }
 
 func (r *Rules) day(at gateway.Reading) string { return at.Wall.In(r.Zone).Format(time.DateOnly) }
@@ -98,14 +126,18 @@ func (a *attempt) admit(tx Tx, g gateway.GrantRecord, events ...gateway.Event) {
 
 // continues asks the door whether this is a retry of an entry that nobody took.
 func (a *attempt) continues() {
-	if first, ok := a.c.doors.Retry(a.Door, a.Grant); ok {
+	if a.repeat != nil && a.repeat.grant == a.Grant {
+		return
+	}
+	a.repeat, a.retry = nil, false
+	if first, ok := a.view.Retry(a.Grant, a.looked); ok {
 		a.retry, a.ID = true, first
 	}
 }
 
 // resident lets a resident in: nothing to judge but the door.
 func (a *attempt) resident(ctx context.Context, who gateway.ResidentID) (gateway.Reason, error) {
-	if a.c.doors.Blocked(a.Door) {
+	if a.view.Blocked {
 		return gateway.DoorBlocked, nil
 	}
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
@@ -132,13 +164,14 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 		}
 		a.proven = true
 	}
+	a.repeats(a.c.mac("scan", text))
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		taken := a.c.take(tx, g, a.At)
 		rec := taken.record
 		if taken.outdated == "" {
 			a.continues()
 		}
-		f := a.c.facts(tx, rec, a.Door, a.At)
+		f := a.c.facts(tx, rec, a.view, a.At)
 		f.Outdated, f.PINRefuse, f.Retry = taken.outdated, taken.pinRefuse, a.retry
 		reason := Verdict(Judge(f))
 		if reason == "" && taken.refusal != nil {
@@ -190,8 +223,10 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 		return gateway.LockedOut, nil
 	}
 	next := t
+	mac := a.c.pinMAC(a.Door, pin)
+	a.repeats(mac)
 	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		p, live := tx.PIN(a.Door, a.c.pinMAC(a.Door, pin))
+		p, live := tx.PIN(a.Door, mac)
 		var rec gateway.GrantRecord
 		if live {
 			rec, live = tx.Grant(p.Grant)
@@ -202,7 +237,7 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 			live = a.alive(rec)
 		}
 		if !live {
-			a.Grant, a.sub, a.retry = gateway.GrantID{}, "", false
+			a.Grant, a.sub, a.retry, a.repeat = gateway.GrantID{}, "", false, nil
 			var locked bool
 			if next, locked = failed(t, a.At); locked {
 				tx.AppendAt(a.At, gateway.Event{Type: gateway.ReaderLockedOut, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
@@ -217,7 +252,7 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 		if !home && pausedToday(t, a.At, a.c.rules.Load().Zone) {
 			return gateway.LockedOut, false
 		}
-		f := a.c.facts(tx, rec, a.Door, a.At)
+		f := a.c.facts(tx, rec, a.view, a.At)
 		f.PIN, f.Retry = &p, a.retry
 		reason := Verdict(Judge(f))
 		if reason == "" {
@@ -225,6 +260,9 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 		}
 		if reason != "" {
 			return reason, false
+		}
+		if a.repeat != nil {
+			return "", false
 		}
 		if next = succeeded(t, home); t.Failures != 0 || !t.PausedAt.IsZero() {
 			tx.PutThrottle(a.Reader, next)
@@ -253,8 +291,10 @@ func (a *attempt) alive(g gateway.GrantRecord) bool {
 // card judges a card: it is its grant, whoever holds it. One that nobody knows is no guess at
 // a PIN, and locks nothing out.
 func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, error) {
+	mac := a.c.cardMAC(a.Door, card)
+	a.repeats(mac)
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		p, live := tx.PIN(a.Door, a.c.cardMAC(a.Door, card))
+		p, live := tx.PIN(a.Door, mac)
 		var rec gateway.GrantRecord
 		if live {
 			rec, live = tx.Grant(p.Grant)
@@ -264,7 +304,7 @@ func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, 
 		}
 		a.Grant, a.sub = rec.ID, rec.Sub
 		a.continues()
-		f := a.c.facts(tx, rec, a.Door, a.At)
+		f := a.c.facts(tx, rec, a.view, a.At)
 		f.Card, f.Retry = true, a.retry
 		reason := Verdict(Judge(f))
 		if reason == "" {

@@ -3,14 +3,41 @@ package access
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 
 	"gardien/gateway"
 )
 
-// commandsAtOnce is how many commands are carried out at a time; the others are lost, as
-// all that waits would be.
+// commandsAtOnce is how many commands are carried out at a time at one door; the others are
+// lost, as all that waits would be. A door whose lock is slow takes no place from another (F12).
 const commandsAtOnce = 4
+
+// slots counts what is under way at each door.
+type slots struct {
+	mu   sync.Mutex
+	each map[gateway.DoorID]int
+}
+
+// take takes one of a door's places, if there is one.
+func (s *slots) take(door gateway.DoorID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.each[door] >= commandsAtOnce {
+		return false
+	}
+	if s.each == nil {
+		s.each = map[gateway.DoorID]int{}
+	}
+	s.each[door]++
+	return true
+}
+
+func (s *slots) give(door gateway.DoorID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.each[door]--
+}
 
 // carryOut carries a command out beside the feed: a slow lock holds no revocation up.
 func (c *Controller) carryOut(ctx context.Context, m gateway.Command) {
@@ -20,16 +47,17 @@ func (c *Controller) carryOut(ctx context.Context, m gateway.Command) {
 			Attempt: gateway.NewAttemptID(), Reason: gateway.WrongDoor}, c.clock.Read())
 		return
 	}
-	select {
-	case c.commands <- struct{}{}:
-	default:
-		c.log.Warn("too many commands at once; one is dropped", "issuer", m.Issuer)
+	if !c.commands.take(door) {
+		c.log.Warn("too many commands at once; one is dropped", "issuer", m.Issuer, "door", door)
 		return
 	}
-	go func() {
-		defer func() { <-c.commands }()
+	began := c.beside.start(func() {
+		defer c.commands.give(door)
 		c.Present(context.WithoutCancel(ctx), door, gateway.ReaderApp, gateway.CommandCredential{Command: m})
-	}()
+	})
+	if !began {
+		c.commands.give(door)
+	}
 }
 
 // command judges a command: it is good once, for seconds, and only in the process that was
@@ -50,7 +78,7 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 		if g.NotBefore.After(a.At.Earliest) {
 			g.NotBefore = a.At.Earliest
 		}
-		f := a.c.facts(tx, g, a.Door, a.At)
+		f := a.c.facts(tx, g, a.view, a.At)
 		f.Command = true
 		reason := Verdict(Judge(f))
 		if reason == "" && a.c.beforeBirth(m, a.At) {

@@ -61,12 +61,10 @@ type Ledger interface {
 
 // Doors is what the decision needs of the doors. Door names are valid.
 type Doors interface {
-	// Blocked reports a lock that is jammed or unknown.
-	Blocked(gateway.DoorID) bool
-	// Retry gives the attempt whose entry the grant may try again; ok is false
-	// outside of the retry grace.
-	Retry(gateway.DoorID, gateway.GrantID) (gateway.AttemptID, bool)
-	// Release lets somebody in and gives for how long. retry continues an entry.
+	// View is what is known of a door now. It waits for nothing (F12).
+	View(gateway.DoorID) gateway.DoorView
+	// Release lets somebody in and gives for how long. retry continues an entry. It waits for
+	// this door's latch, for seconds if that is slow.
 	Release(ctx context.Context, a gateway.Attempt, retry bool) (time.Duration, error)
 	// Show tells whoever stands at the door. It never waits.
 	Show(gateway.DoorID, gateway.Signal)
@@ -96,6 +94,7 @@ type Rules struct {
 	Zone    *time.Location
 	Doors   []gateway.DoorID
 	Issuers map[gateway.IssuerID]gateway.Issuer
+	Unwell  map[gateway.DoorID]bool // doors that let third parties in although they are unwell
 }
 
 // Controller decides. Its methods are safe for concurrent use.
@@ -117,7 +116,9 @@ type Controller struct {
 	knocks    knocks
 	rotated   func(gateway.IssuerID)
 	born      time.Duration // since boot: commands from before are not this process's (F10)
-	commands  chan struct{} // a place for each that is carried out
+	commands  slots
+	repeats   repeats
+	beside    crew
 }
 
 // Opts of a Controller.
@@ -136,7 +137,7 @@ type Opts struct {
 // New makes a controller.
 func New(o Opts) *Controller {
 	c := &Controller{ledger: o.Ledger, doors: o.Doors, tokens: o.Tokens, clock: o.Clock, mac: o.MAC, log: o.Log,
-		ready: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot, commands: make(chan struct{}, commandsAtOnce)}
+		ready: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot}
 	c.denials.wake = make(chan struct{}, 1)
 	c.SetRules(o.Rules)
 	return c
@@ -182,10 +183,10 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 	door := a.Door
 	unlock := c.atDoor.lock(door)
 	defer unlock()
-	a.At = c.clock.Read()
+	a.look()
 	defer func() {
 		if a.knocks {
-			c.knocks.over(door, a.Grant)
+			c.knocks.over(door, a.knocksAs)
 		}
 	}()
 	var reason gateway.Reason
@@ -204,14 +205,19 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 	default:
 		reason = gateway.UnknownCredential
 	}
-	if err != nil {
+	if err != nil { // the database will not take the denial either: it waits beside
 		c.log.Error("no decision: the door stays shut", "door", door, "attempt", a.ID, "err", err)
-		reason = gateway.Fault
-		a.recorded = false
+		c.denials.later(a.denial(gateway.Fault), a.At)
+		return Outcome{Decision: gateway.Decision{Reason: gateway.Fault, Grant: a.Grant}, Attempt: a.ID}
+	}
+	if reason == "" && a.repeat != nil {
+		c.doors.Show(door, gateway.SignalGranted)
+		return Outcome{gateway.Decision{Granted: true, Grant: a.Grant}, a.repeat.attempt, a.repeat.releaseTime}
 	}
 	if reason == "" {
 		d, err := c.doors.Release(ctx, a.Attempt, a.retry)
 		if err == nil {
+			c.repeats.remember(a, d)
 			return Outcome{gateway.Decision{Granted: true, Grant: a.Grant}, a.ID, d}
 		}
 		c.log.Error("granted, but the door was not released", "door", door, "attempt", a.ID, "err", err)
@@ -272,6 +278,9 @@ func (t *throttles) of(ctx context.Context, l Ledger, r gateway.ReaderID, now ga
 func (t *throttles) set(r gateway.ReaderID, th gateway.Throttle) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.each == nil { // a restore has come between
+		t.each = map[gateway.ReaderID]gateway.Throttle{}
+	}
 	t.each[r] = th
 }
 

@@ -42,6 +42,18 @@ func (d *denials) add(ctx context.Context, c *Controller, e gateway.Event, at ga
 			return
 		}
 	}
+	d.wait(e, at)
+}
+
+// later records a refusal beside: whoever was refused does not wait for a database that fails.
+func (d *denials) later(e gateway.Event, at gateway.Reading) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.wait(e, at)
+}
+
+// wait keeps a refusal for the next flush.
+func (d *denials) wait(e gateway.Event, at gateway.Reading) {
 	defer func() {
 		select {
 		case d.wake <- struct{}{}:

@@ -55,27 +55,27 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, ga
 		if err != nil {
 			return g.ID, gateway.PIN{}, err
 		}
-		in, err := c.takeHome(ctx, text, h.Duress)
-		if err != nil || in.Refusal == nil {
+		refusal, again, err := c.takeHome(ctx, text, h.Duress)
+		if err != nil || refusal == nil {
 			return g.ID, g.PIN, err
 		}
-		if !h.PIN || in.Refusal.Reason != gateway.BeyondPolicy {
-			return g.ID, gateway.PIN{}, in.Refusal
+		if !again {
+			return g.ID, gateway.PIN{}, refusal
 		}
 	}
 	return g.ID, gateway.PIN{}, errors.New("found no free PIN in 20 draws")
 }
 
-// takeHome is Take for the gateway's own text: a PIN that collides makes no event,
-// and a duress PIN is marked in the same transaction.
-func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.ResidentID) (Intake, error) {
+// takeHome is Take for the gateway's own text: a PIN that collides makes no event, and asks
+// to be drawn again; a duress PIN is marked in the same transaction.
+func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.ResidentID) (refusal *gateway.Refusal, again bool, err error) {
 	at := c.clock.Read()
 	g, refusal := c.tokens.Grant(text)
 	if refusal != nil {
-		return Intake{g.ID, "rejected", refusal}, nil
+		return refusal, false, nil
 	}
 	var t taken
-	err := c.ledger.Update(ctx, func(tx Tx) error {
+	err = c.ledger.Update(ctx, func(tx Tx) error {
 		if t = c.take(tx, g, at); t.refusal == nil && duress != "" {
 			tx.WipePINs(g.ID)
 			for _, door := range c.here(g) {
@@ -84,7 +84,7 @@ func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.R
 		}
 		return tx.Err()
 	})
-	return Intake{g.ID, "accepted", t.refusal}, err
+	return t.refusal, t.pinRefuse != "", err
 }
 
 func (c *Controller) pinLength(ctx context.Context, doors []gateway.DoorID) (int, error) {
@@ -148,7 +148,8 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 	}
 	at := gateway.Reading{Wall: t, Earliest: t, Latest: t, State: gateway.ClockSynced}
 	rules := c.rules.Load()
-	f := Facts{At: at, Zone: rules.Zone, Door: door, Grant: g, Blocked: c.doors.Blocked(door)}
+	v := c.doors.View(door)
+	f := Facts{At: at, Zone: rules.Zone, Door: door, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v)}
 	if p, ok, err := c.ledger.PINOf(ctx, id, door); err != nil {
 		return x, true, err
 	} else if ok {

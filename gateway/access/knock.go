@@ -138,13 +138,18 @@ func (c *Controller) Veto(door gateway.DoorID) bool {
 	return somebody
 }
 
-// knocked holds a grant that would open against the policy's time for the residents.
+// knocked holds a grant that would open against the policy's time for the residents. Each
+// command has a name of its own, so that it is the issuer who knocks with them: the first
+// tells the residents, a later one opens.
 func (a *attempt) knocked(g gateway.GrantRecord, p gateway.Policy) (reason gateway.Reason) {
 	if p.Knock == 0 || a.retry || g.ID.Issuer == gateway.HomeIssuer {
 		return ""
 	}
-	a.knocks = true
-	reason, a.ripe, a.newKnock = a.c.knocks.judge(a.Door, g.ID, p.Knock)
+	a.knocks, a.knocksAs = true, g.ID
+	if a.Reader == gateway.ReaderApp {
+		a.knocksAs.JTI = ""
+	}
+	reason, a.ripe, a.newKnock = a.c.knocks.judge(a.Door, a.knocksAs, p.Knock)
 	return reason
 }
 
@@ -168,13 +173,12 @@ func (c *Controller) awaitResidents(ctx context.Context, a *attempt, cred gatewa
 	if a.Reader == gateway.ReaderLAN || a.Reader == gateway.ReaderApp {
 		return false
 	}
-	id := a.Grant
+	id := a.knocksAs
 	ended, ok := c.knocks.wait(a.Door, id)
 	if !ok { // typed once more while the first try waits
 		return true
 	}
-	c.doors.Show(a.Door, gateway.SignalWait)
-	go func() {
+	began := c.beside.start(func() {
 		t := time.NewTimer(time.Until(a.ripe))
 		defer t.Stop()
 		select {
@@ -186,6 +190,11 @@ func (c *Controller) awaitResidents(ctx context.Context, a *attempt, cred gatewa
 		}
 		c.knocks.waited(a.Door, id)
 		c.conclude(ctx, a, c.presentOnce(ctx, a, cred))
-	}()
+	})
+	if !began { // the gateway stops
+		c.knocks.waited(a.Door, id)
+		return false
+	}
+	c.doors.Show(a.Door, gateway.SignalWait)
 	return true
 }

@@ -3,6 +3,7 @@ package access
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gardien/gateway"
@@ -16,7 +17,8 @@ type Facts struct {
 	At        gateway.Reading
 	Zone      *time.Location
 	Door      gateway.DoorID
-	Blocked   bool // the door's lock is jammed or unknown
+	Blocked   bool              // the door's latch is not there, or does not answer
+	Unwell    []gateway.Ailment // why the door might not be closed again, or not provably
 	Grant     gateway.GrantRecord
 	Outdated  gateway.Reason // a stored version contradicts the one presented: why
 	Policy    gateway.Policy
@@ -256,10 +258,25 @@ func (f *Facts) stale() Check {
 
 func (f *Facts) doorState() Check {
 	c := Check{Name: "door ready"}
-	if f.Blocked {
-		c.Reason, c.Detail = gateway.DoorBlocked, "the lock is jammed or does not report"
+	switch {
+	case f.Blocked:
+		c.Reason, c.Detail = gateway.DoorBlocked, "the strike or lock is not there, or does not answer"
+	case len(f.Unwell) > 0:
+		c.Detail = fmt.Sprintf("unwell (%s)", join(f.Unwell))
+		if f.Grant.ID.Issuer != gateway.HomeIssuer {
+			c.Reason = gateway.DoorBlocked
+			c.Detail += ": what might not be closed again is opened for residents only"
+		}
 	}
 	return c
+}
+
+func join(list []gateway.Ailment) string {
+	var words []string
+	for _, a := range list {
+		words = append(words, string(a))
+	}
+	return strings.Join(words, ", ")
 }
 
 func (f *Facts) uses() Check {

@@ -66,6 +66,7 @@ var against = []struct {
 	{"paused", func(f *Facts) { f.Issuer.Paused = true }, gateway.IssuerPaused},
 	{"stale", func(f *Facts) { f.Issuer.ManifestAt = noon.Add(-72*time.Hour - 1) }, gateway.IssuerStale},
 	{"door blocked", func(f *Facts) { f.Blocked = true }, gateway.DoorBlocked},
+	{"door unwell", func(f *Facts) { f.Unwell = []gateway.Ailment{gateway.ContactFaulty} }, gateway.DoorBlocked},
 	{"spent", func(f *Facts) { f.Grant.Used = 1 }, gateway.UsesSpent},
 }
 
@@ -78,6 +79,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{"everything speaks for it", func(*Facts) {}, ""},
 		{"at home", home, ""},
+		{"at home, the door unwell", both(home, func(f *Facts) { f.Unwell = []gateway.Ailment{gateway.LockIsJammed} }), ""},
+		{"at home, the door blocked", both(home, func(f *Facts) { f.Blocked = true }), gateway.DoorBlocked},
 		{"blocked by a resident", func(f *Facts) { f.Grant.Block = true }, gateway.Revoked},
 		{"no status", func(f *Facts) { f.Grant.Status = "" }, gateway.Revoked},
 		{"at its end", func(f *Facts) { f.Grant.NotAfter = noon }, gateway.Expired},

@@ -25,6 +25,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			c.beside.finish()
 			c.denials.flush(ctx, c)
 			return nil
 		case <-c.denials.wake:
@@ -47,17 +48,33 @@ func (c *Controller) Run(ctx context.Context) error {
 	}
 }
 
-// Sweep ends what is surely over: PINs are wiped, and the record says which grants
-// expired unused.
+// sweepAtOnce is how many grants share a transaction of the sweep: whoever stands at a door
+// waits for one at most.
+const sweepAtOnce = 100
+
+// Sweep ends what is surely over, however many: PINs are wiped, and the record says which
+// grants expired unused.
 func (c *Controller) Sweep(ctx context.Context) error {
+	for more := true; more && ctx.Err() == nil; {
+		n, err := c.sweepSome(ctx)
+		if err != nil {
+			return err
+		}
+		more = n == sweepAtOnce
+	}
+	return nil
+}
+
+// sweepSome sweeps some, and gives how many of them were over.
+func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 	at := c.clock.Read()
-	over, err := c.ledger.Ending(ctx, at.Earliest, 100)
+	over, err := c.ledger.Ending(ctx, at.Earliest, sweepAtOnce)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	spent, err := c.ledger.SpentPINs(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	// A PIN that may still be tried again within its grace is left alone.
 	wipe := spent[:0]
@@ -67,9 +84,9 @@ func (c *Controller) Sweep(ctx context.Context) error {
 		}
 	}
 	if len(over)+len(wipe) == 0 {
-		return nil
+		return 0, nil
 	}
-	return c.ledger.Update(ctx, func(tx Tx) error {
+	return len(over), c.ledger.Update(ctx, func(tx Tx) error {
 		for _, g := range wipe {
 			tx.WipePINs(g.ID)
 		}
@@ -86,7 +103,8 @@ func (c *Controller) Sweep(ctx context.Context) error {
 
 func (c *Controller) graced(g gateway.GrantRecord) bool {
 	for _, door := range c.here(g.Grant) {
-		if _, ok := c.doors.Retry(door, g.ID); ok {
+		v := c.doors.View(door)
+		if _, ok := v.Retry(g.ID, time.Now()); ok {
 			return true
 		}
 	}

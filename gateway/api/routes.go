@@ -62,7 +62,7 @@ func (s *Server) routes(sim Sim) []route {
 func (s *Server) grantRoutes() []route {
 	return []route{
 		{method: "GET", path: "/v1/grants", summary: "What is remembered of grants, by id", query: []string{"after", "limit"},
-			responses: map[int]any{200: Grants{}}, answer: s.grants},
+			responses: map[int]any{200: Grants{}}, answer: s.readers.inTurn(s.grants)},
 		{method: "POST", path: "/v1/grants", summary: "Make a grant at home; its PIN is told this once",
 			request: GrantRequest{}, responses: map[int]any{201: GrantMade{}, 404: Problem{}}, answer: s.makeGrant},
 		{method: "GET", path: "/v1/grants/{id}", summary: "One grant; id is iss/jti, percent-encoded",
@@ -77,10 +77,10 @@ func (s *Server) grantRoutes() []route {
 func (s *Server) recordRoutes() []route {
 	return []route{
 		{method: "GET", path: "/v1/events", summary: "The record, ascending", query: []string{"after", "limit"},
-			responses: map[int]any{200: Events{}}, answer: s.events},
+			responses: map[int]any{200: Events{}, 429: Problem{}}, answer: s.readers.inTurn(s.events)},
 		{method: "GET", path: "/v1/events/stream", summary: "The record as it grows: text/event-stream, id is seq, event is \"event\"",
-			query: []string{"after"}, responses: map[int]any{200: ""}, stream: s.streamEvents},
-		{method: "GET", path: "/v1/events/verification", summary: "Verify the hash chain", responses: map[int]any{200: Verification{}}, answer: s.verify},
+			query: []string{"after"}, responses: map[int]any{200: "", 429: Problem{}}, stream: s.streamEvents},
+		{method: "GET", path: "/v1/events/verification", summary: "Verify the hash chain", responses: map[int]any{200: Verification{}, 429: Problem{}}, answer: s.verifiers.inTurn(s.verify)},
 		{method: "POST", path: "/v1/events/forget", summary: "Forget what is personal about a reference; hashes stay",
 			request: ForgetRequest{}, responses: map[int]any{200: Forgotten{}}, answer: s.forget},
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"gardien/gateway"
 )
@@ -32,11 +33,23 @@ type Server struct {
 	openapi []byte
 	keys    inFlight // idempotency keys that are being answered
 	stop    <-chan struct{}
+
+	readers   *turns // of the record and other lists
+	verifiers *turns // of all of it
+	copiers   *turns // of the database
+	streams   atomic.Int32
 }
+
+// The most readers at once.
+const (
+	maxReaders = 128
+	maxStreams = 64
+)
 
 // New makes the handler; sim may be nil. Streams end when stop is closed.
 func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
-	s := &Server{backend: b, log: log, mux: http.NewServeMux(), stop: stop}
+	s := &Server{backend: b, log: log, mux: http.NewServeMux(), stop: stop,
+		readers: newTurns(maxReaders), verifiers: newTurns(4), copiers: newTurns(1)}
 	routes := s.routes(sim)
 	s.openapi = openAPI(routes)
 	for _, rt := range routes {
@@ -49,6 +62,7 @@ func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w = newPatient(w)
 	if _, pattern := s.mux.Handler(r); pattern == "/" || pattern == "" {
 		if allow := s.allowed(r); allow != "" {
 			w.Header().Set("Allow", allow)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,7 @@ type Socket struct {
 	handler http.Handler
 	log     *slog.Logger
 	ready   chan struct{}
+	once    sync.Once
 	gid     int
 }
 
@@ -48,7 +50,7 @@ func (s *Socket) Run(ctx context.Context) error {
 	}
 	srv := &http.Server{
 		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 70 * time.Second, IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,
+		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return withCaller(ctx, Caller{Local: s.trusted(c)})
@@ -56,7 +58,7 @@ func (s *Socket) Run(ctx context.Context) error {
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
-	close(s.ready)
+	s.once.Do(func() { close(s.ready) })
 	select {
 	case err := <-done:
 		return fmt.Errorf("socket: %w", err)
@@ -73,9 +75,25 @@ func (s *Socket) Run(ctx context.Context) error {
 
 func (s *Socket) serve(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
 
+// SocketFree reports an error where somebody answers at a path already: a second gardiend,
+// with a state folder of its own, must not take the socket away from the first.
+func SocketFree(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
+	if err != nil {
+		return nil // nobody, or nobody whom we may ask: listen says what is wrong
+	}
+	c.Close()
+	return fmt.Errorf("somebody answers at %s already: stop the other gardiend (systemctl stop gardiend), or set api.socket to another path", path)
+}
+
 // listen makes the socket, 0660 and of group gardien; one that a dead process left
-// is replaced. (The lock on the state folder has shown that none is alive.)
+// is replaced.
 func (s *Socket) listen() (net.Listener, error) {
+	if err := SocketFree(context.Background(), s.path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Dir(s.path), 0o750); err != nil {
 		return nil, err
 	}

@@ -1,6 +1,8 @@
 package api
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -53,30 +55,29 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
+	if s.streams.Add(1) > maxStreams {
+		s.streams.Add(-1)
+		return Fail(http.StatusTooManyRequests, "too-many-requests", "at most %d streams at once: come back later", maxStreams)
+	}
+	defer s.streams.Add(-1)
 	grown, stop := s.backend.Watch()
 	defer stop()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	out := http.NewResponseController(w)
-	out.SetWriteDeadline(time.Time{})
 	fmt.Fprint(w, ": the record\n\n")
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
 		for more := true; more; {
-			list, err := s.backend.Events(r.Context(), after, 100)
+			page, err := s.eventsAfter(r.Context(), after)
 			if err != nil {
 				return nil // the head is sent: the client comes back with Last-Event-ID
 			}
-			for _, e := range list {
-				b, err := json.Marshal(e)
-				if err != nil {
-					return nil
-				}
-				fmt.Fprintf(w, "id: %d\nevent: event\ndata: %s\n\n", e.Seq, b)
-				after = e.Seq
+			if _, err := w.Write(page.text); err != nil {
+				return nil
 			}
-			more = len(list) == 100
+			after, more = page.last, page.full
 		}
 		if out.Flush() != nil {
 			return nil
@@ -93,12 +94,47 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 	}
 }
 
+// streamed is a part of the record as a stream has it.
+type streamed struct {
+	text []byte
+	last int64 // seq
+	full bool  // there may be more
+}
+
+// eventsAfter gives the next part after a number. It is this client's turn for as long, and
+// not while it is written: another does not wait for a client that does not read.
+func (s *Server) eventsAfter(ctx context.Context, after int64) (p streamed, err error) {
+	leave, err := s.readers.take(ctx)
+	if err != nil {
+		return p, err
+	}
+	defer leave()
+	const limit = 100
+	list, err := s.backend.Events(ctx, after, limit)
+	p.last, p.full = after, len(list) == limit
+	var text bytes.Buffer
+	for _, e := range list {
+		b, err := json.Marshal(e)
+		if err != nil {
+			return p, err
+		}
+		fmt.Fprintf(&text, "id: %d\nevent: event\ndata: %s\n\n", e.Seq, b)
+		p.last = e.Seq
+	}
+	p.text = text.Bytes()
+	return p, err
+}
+
 // backup streams the database.
 func (s *Server) backup(w http.ResponseWriter, r *request) error {
+	leave, err := s.copiers.take(r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
 	w.Header().Set("Content-Type", "application/vnd.sqlite3")
-	http.NewResponseController(w).SetWriteDeadline(time.Time{})
 	counted := &countingWriter{ResponseWriter: w}
-	err := s.backend.Backup(r.Context(), counted)
+	err = s.backend.Backup(r.Context(), counted)
 	if err != nil && counted.n > 0 {
 		panic(http.ErrAbortHandler) // half of it is sent: the client must see that it broke
 	}
@@ -121,8 +157,15 @@ func (s *Server) restore(w http.ResponseWriter, r *request) error {
 	if r.Header.Get("Content-Type") != "application/vnd.sqlite3" {
 		return Fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "want Content-Type: application/vnd.sqlite3")
 	}
-	http.NewResponseController(w).SetReadDeadline(time.Time{})
-	if err := s.backend.Restore(r.Context(), r.Body); err != nil {
+	leave, err := s.copiers.take(r.Context())
+	if err != nil {
+		return err
+	}
+	defer leave()
+	in := http.NewResponseController(w)
+	err = s.backend.Restore(r.Context(), steady{r.Request, in})
+	in.SetReadDeadline(time.Time{})
+	if err != nil {
 		return err
 	}
 	w.WriteHeader(http.StatusNoContent)

@@ -29,7 +29,16 @@ type Status struct {
 	Clock    StatusClock       `json:"clock"`
 	Cloud    string            `json:"cloud"`    // "off", "not enrolled", "connected", "disconnected"
 	Database string            `json:"database"` // "ok", "failing", or where a broken one was set aside
+	Tasks    []StatusTask      `json:"tasks"`    // the parts that may fail alone
 	Notes    []string          `json:"notes"`    // what somebody should look at, with the remedy
+}
+
+// StatusTask is a part that may fail alone.
+type StatusTask struct {
+	Name  string `json:"name"`
+	State string `json:"state"` // "up", or "down": it is tried again
+	Since string `json:"since"`
+	Error string `json:"error,omitempty"`
 }
 
 // StatusAPI is where the gateway listens; empty where it does not.
@@ -58,6 +67,10 @@ type Door struct {
 	Lock     *string        `json:"lock"`    // locked, unlocked, jammed, unknown
 	HeldOpen bool           `json:"held_open"`
 	Fault    bool           `json:"fault"`
+	Blocked  bool           `json:"blocked"` // its strike or lock is not there, or does not answer
+	// Health is why the door is unwell, so that third parties are refused: keys as
+	// contact.fault, lock.jammed.
+	Health []gateway.Ailment `json:"health"`
 }
 
 // Doors is a list of doors.
@@ -201,6 +214,7 @@ type Issuer struct {
 	KeyIDs     []string `json:"key_ids"`
 	Today      int      `json:"entries_today"`
 	Policies   []string `json:"policy"`
+	SetAside   *string  `json:"set_aside"` // why nothing of it is believed
 }
 
 // Issuers is a list of them.

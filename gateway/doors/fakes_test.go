@@ -75,29 +75,6 @@ func (s *fakeStrike) released() bool {
 	return s.on
 }
 
-// fakeLock is a bolt lock that tells its state.
-type fakeLock struct {
-	fakeStrike
-	state   gateway.LockState
-	changes chan struct{}
-}
-
-func (l *fakeLock) Unlock(ctx context.Context) error { return l.Release(ctx) }
-func (l *fakeLock) Lock(ctx context.Context) error   { return l.Secure(ctx) }
-func (l *fakeLock) LockChanges() <-chan struct{}     { return l.changes }
-func (l *fakeLock) LockState() gateway.LockState {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.state
-}
-
-func (l *fakeLock) report(s gateway.LockState) {
-	l.mu.Lock()
-	l.state = s
-	l.mu.Unlock()
-	poke(l.changes)
-}
-
 func poke(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -21,18 +21,12 @@ func (h House) Door(id gateway.DoorID) *Door {
 	return nil
 }
 
-// Blocked reports a lock that is jammed or unknown; a door that is not there is blocked.
-func (h House) Blocked(id gateway.DoorID) bool {
-	d := h.Door(id)
-	return d == nil || d.Blocked()
-}
-
-// Retry gives the attempt that the grant may continue at the door.
-func (h House) Retry(id gateway.DoorID, g gateway.GrantID) (gateway.AttemptID, bool) {
+// View gives what is known of a door, without waiting. A door that is not there is blocked.
+func (h House) View(id gateway.DoorID) gateway.DoorView {
 	if d := h.Door(id); d != nil {
-		return d.Retry(g)
+		return d.View()
 	}
-	return "", false
+	return gateway.DoorView{ID: id, Blocked: true}
 }
 
 // Show tells whoever stands at a door.

@@ -27,6 +27,7 @@ type model struct {
 
 	released bool
 	deadline time.Duration // one (F11)
+	began    time.Duration // of the release on end (F1)
 	drawn    bool          // the hardware itself, its own limit aside
 	driven   time.Duration // latest Release that the driver took
 	again    time.Duration // next try to secure; 0: none failed
@@ -58,10 +59,10 @@ func (m *model) advance(by time.Duration) {
 	for {
 		next, secures := end+1, false
 		if m.released {
-			next, secures = max(m.deadline, m.again, m.now), true
+			next, secures = max(min(m.deadline, m.began+time.Minute), m.again, m.now), true
 		}
 		if m.leaf == gateway.ContactOpen && m.HeldOpenAfter > 0 {
-			if at := max(m.opened+m.HeldOpenAfter<<m.alarms, m.now); at < next {
+			if at := max(m.opened+m.HeldOpenAfter<<m.alarms, m.now); at <= next {
 				next, secures = at, false
 			}
 		}
@@ -111,6 +112,9 @@ func (m *model) retry(grant string) (gateway.AttemptID, bool) {
 func (m *model) drive() bool {
 	if m.stuckRelease {
 		return false
+	}
+	if !m.released {
+		m.began = m.now
 	}
 	m.released, m.drawn, m.driven, m.again = true, true, m.now, 0
 	m.deadline = max(m.deadline, m.now+m.ReleaseTime)
@@ -215,6 +219,7 @@ type rig struct {
 	rex     fakeREX
 	journal *fakeJournal
 	door    *Door
+	secure  func()
 	cancel  context.CancelFunc
 	done    chan error
 }
@@ -222,6 +227,7 @@ type rig struct {
 func newRig(t *testing.T, s Settings, contact bool) *rig {
 	r := &rig{t: t, strike: &fakeStrike{}, contact: newFakeContact(), rex: make(fakeREX, 8), journal: &fakeJournal{}}
 	r.hw = Hardware{Strike: r.strike, REX: r.rex}
+	r.secure = func() { r.strike.Secure(t.Context()) } // as the wiring does
 	if contact {
 		r.hw.Contact = r.contact
 	}
@@ -235,7 +241,7 @@ func (r *rig) start(s Settings) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	d.Secure(r.t.Context())
+	r.secure()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.door, r.cancel, r.done = d, cancel, make(chan error, 1)
 	go func() { r.done <- d.Run(ctx) }()
@@ -256,7 +262,8 @@ func (r *rig) admit(id, grant string) (gateway.AttemptID, error) {
 	retry := false
 	if grant != "" {
 		a.Grant = gateway.GrantID{Issuer: "home", JTI: grant}
-		if first, ok := r.door.Retry(a.Grant); ok {
+		v := r.door.View()
+		if first, ok := v.Retry(a.Grant, time.Now()); ok {
 			a.ID, retry = first, true
 		}
 	}
@@ -318,7 +325,7 @@ func play(t *testing.T, seed uint64) {
 		if got, want := rig.strike.released(), m.drawn && m.now-m.driven < gateway.ReleaseLimit; got != want {
 			fail("released is %v, want %v", got, want)
 		}
-		if got := rig.door.State(); (got.Strike == "released") != m.released || contact && got.Contact != m.leaf || got.HeldOpen != (m.alarms > 0) {
+		if got := rig.door.View(); (got.Strike == gateway.StrikeIsReleased) != m.released || contact && got.Contact != m.leaf || got.HeldOpen != (m.alarms > 0) {
 			fail("state is %+v; want released %v, contact %s, held open %v", got, m.released, m.leaf, m.alarms > 0)
 		}
 	}

@@ -2,6 +2,7 @@ package doors
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -64,7 +65,10 @@ func (q *queue) close() {
 	q.changed.Broadcast()
 }
 
-// drain waits until the queue is empty, or ctx ends, or the database fails.
+var errNotRecorded = errors.New("the database does not take what the doors tell; it is tried again")
+
+// drain waits until the queue is empty, or ctx ends, or the database fails: then something
+// is not in the record.
 func (q *queue) drain(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, func() { q.mu.Lock(); defer q.mu.Unlock(); q.changed.Broadcast() })
 	defer stop()
@@ -72,6 +76,9 @@ func (q *queue) drain(ctx context.Context) error {
 	defer q.mu.Unlock()
 	for (len(q.waiting) > 0 || q.busy) && !q.failing && ctx.Err() == nil {
 		q.changed.Wait()
+	}
+	if len(q.waiting) > 0 && q.failing {
+		return errNotRecorded
 	}
 	return ctx.Err()
 }

@@ -8,10 +8,17 @@ import (
 	"testing/synctest"
 	"time"
 
+	"gardien/drivers/drivertest"
 	"gardien/gateway"
 )
 
 const s = time.Second
+
+// retry asks whether a grant may try its entry again.
+func (r *rig) retry(grant string) (gateway.AttemptID, bool) {
+	v := r.door.View()
+	return v.Retry(gateway.GrantID{Issuer: "home", JTI: grant}, time.Now())
+}
 
 func settings() Settings {
 	return Settings{ID: "front", ReleaseTime: 4 * s, RelockDelay: s, HeldOpenAfter: 30 * s, RetryGrace: DefaultGrace, REXShunt: 5 * s}
@@ -69,11 +76,11 @@ func TestStories(t *testing.T) {
 	story(t, "the grace is 180 seconds from securing", nil, func(t *testing.T, r *rig) {
 		r.admit("a", "g")
 		pass(4*s + 180*s)
-		if _, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); !ok {
+		if _, ok := r.retry("g"); !ok {
 			t.Error("no grace at 180 s")
 		}
 		pass(1)
-		if _, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); ok {
+		if _, ok := r.retry("g"); ok {
 			t.Error("grace after 180 s")
 		}
 	})
@@ -86,7 +93,7 @@ func TestStories(t *testing.T) {
 		}
 		r.strike.set(false, false)
 		pass(time.Hour)
-		if id, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); ok {
+		if id, ok := r.retry("g"); ok {
 			t.Errorf("%s may retry an hour later", id)
 		}
 	})
@@ -94,8 +101,8 @@ func TestStories(t *testing.T) {
 		r.admit("a", "g")
 		pass(5 * s)
 		r.contact.silently(open) // its token is under way
-		if _, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); ok {
-			t.Error("a retry although the leaf is open")
+		if _, err := r.admit("x", "g"); !errors.Is(err, ErrTaken) || r.strike.released() {
+			t.Errorf("a retry although the leaf is open: %v", err)
 		}
 	})
 	story(t, "a token is lost: the next sign puts it right", nil, func(t *testing.T, r *rig) {
@@ -198,13 +205,13 @@ func TestStories(t *testing.T) {
 		r.admit("a", "g")
 		r.strike.set(false, true)
 		pass(10 * s)
-		if !r.door.State().Fault {
+		if !r.door.View().Fault {
 			t.Error("no fault in the state")
 		}
 		r.strike.set(false, false)
 		pass(s)
 		r.expect("strike_released a", "door_fault", "strike_secured a", "access_not_taken a")
-		if r.door.State().Fault {
+		if r.door.View().Fault {
 			t.Error("the fault stays in the state")
 		}
 	})
@@ -224,11 +231,11 @@ func TestStories(t *testing.T) {
 				t.Errorf("%d alarms, want %d", got, i+1)
 			}
 		}
-		if !r.door.State().HeldOpen {
+		if !r.door.View().HeldOpen {
 			t.Error("not held open")
 		}
 		r.move(shut)
-		if r.door.State().HeldOpen {
+		if r.door.View().HeldOpen {
 			t.Error("held open although it is closed")
 		}
 	})
@@ -236,7 +243,7 @@ func TestStories(t *testing.T) {
 		r.admit("a", "g")
 		r.move(fault)
 		pass(10 * s)
-		if _, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); ok {
+		if _, ok := r.retry("g"); ok {
 			t.Error("a retry although nobody can say that the leaf stayed closed")
 		}
 		r.move(shut)
@@ -263,7 +270,7 @@ func TestStories(t *testing.T) {
 		if _, err := r.door.Release(gone, gateway.Attempt{ID: "a"}, false); !errors.Is(err, context.Canceled) || r.strike.released() {
 			t.Errorf("%v, released %v", err, r.strike.released())
 		}
-		if r.door.State().Fault {
+		if r.door.View().Fault {
 			t.Error("the hardware is blamed")
 		}
 		r.expect()
@@ -280,7 +287,8 @@ func TestStories(t *testing.T) {
 		if _, err := r.admit("b", "h"); err == nil || r.strike.released() {
 			t.Errorf("a release after the end: %v", err)
 		}
-		r.door.Request()
+		r.rex <- struct{}{}
+		synctest.Wait()
 		if r.strike.released() {
 			t.Error("REX releases after the end")
 		}
@@ -290,7 +298,7 @@ func TestStories(t *testing.T) {
 		pass(5 * s)
 		r.stop()
 		r.start(settings())
-		if _, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); ok {
+		if _, ok := r.retry("g"); ok {
 			t.Error("grace after a restart")
 		}
 	})
@@ -309,7 +317,7 @@ func TestStories(t *testing.T) {
 		r.start(settings())
 		r.admit("a", "g")
 		pass(5 * s)
-		if _, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); ok {
+		if _, ok := r.retry("g"); ok {
 			t.Error("grace without a contact")
 		}
 		r.expect("strike_released a", "strike_secured a")
@@ -345,69 +353,13 @@ func TestPanic(t *testing.T) {
 	})
 }
 
-func lockRig(t *testing.T) (*rig, *fakeLock) {
-	l := &fakeLock{state: gateway.LockLocked, changes: make(chan struct{}, 1)}
-	r := &rig{t: t, strike: &l.fakeStrike, contact: newFakeContact(), rex: make(fakeREX, 8), journal: &fakeJournal{}}
-	r.hw = Hardware{Lock: l, Contact: r.contact, REX: r.rex}
-	r.start(settings())
-	return r, l
-}
-
-// TestLockDoor: a bolt is thrown into a closed door only.
-func TestLockDoor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r, l := lockRig(t)
-		r.admit("a", "g")
-		pass(2 * s)
-		r.move(gateway.ContactOpen)
-		pass(10 * s)
-		if !l.released() {
-			t.Error("the bolt was thrown into an open door")
-		}
-		r.move(gateway.ContactFault) // it was open when last seen
-		if !l.released() {
-			t.Error("the bolt was thrown into a door that was open when last seen")
-		}
-		r.move(gateway.ContactClosed)
-		if l.released() {
-			t.Error("not locked when the leaf closed")
-		}
-		r.expect("lock_unlocked a", "door_opened a", "access_taken a", "door_fault", "door_closed", "lock_locked a")
-		for _, tt := range []struct {
-			state   gateway.LockState
-			blocked bool
-		}{{gateway.LockJammed, true}, {gateway.LockUnlocked, false}, {gateway.LockUnknown, true}, {gateway.LockLocked, false}} {
-			l.report(tt.state)
-			synctest.Wait()
-			if (House{r.door}).Blocked("front") != tt.blocked || r.door.State().Lock != tt.state {
-				t.Errorf("%s: blocked %v, state %s", tt.state, !tt.blocked, r.door.State().Lock)
-			}
-		}
-		r.expect("lock_unlocked a", "door_opened a", "access_taken a", "door_fault", "door_closed", "lock_locked a", "lock_jammed", "lock_unlocked", "lock_unknown", "lock_locked")
-		r.stop()
-	})
-	synctest.Test(t, func(t *testing.T) {
-		r, l := lockRig(t)
-		r.admit("a", "g")
-		r.move(gateway.ContactOpen)
-		tries := l.tries
-		r.stop()
-		if l.tries != tries {
-			t.Error("the end of the program throws the bolt into an open door")
-		}
-	})
-}
-
 func TestHouse(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, settings(), true)
 		defer r.stop()
 		h := House{r.door}
-		if h.Door("front") != r.door || h.Door("back") != nil || h.Blocked("front") || !h.Blocked("back") {
+		if h.Door("front") != r.door || h.Door("back") != nil || h.View("front").Blocked || !h.View("back").Blocked {
 			t.Error("the house does not find its doors")
-		}
-		if _, ok := h.Retry("back", gateway.GrantID{}); ok {
-			t.Error("a retry at a door that is not there")
 		}
 		if _, err := h.Release(t.Context(), gateway.Attempt{Door: "back"}, false); err == nil {
 			t.Error("a release of a door that is not there")
@@ -416,7 +368,7 @@ func TestHouse(t *testing.T) {
 			t.Errorf("%v, %v", d, err)
 		}
 	})
-	for _, hw := range []Hardware{{}, {Strike: &fakeStrike{}, Lock: &fakeLock{}}} {
+	for _, hw := range []Hardware{{}, {Strike: &fakeStrike{}, Lock: drivertest.NewLock()}} {
 		if _, err := New(settings(), hw, bubbleClock{}, &fakeJournal{}, quiet); err == nil {
 			t.Errorf("%+v is taken", hw)
 		}
@@ -432,7 +384,7 @@ func TestConcurrent(t *testing.T) {
 		actors := []func(int){
 			func(i int) { r.door.Release(ctx, gateway.Attempt{ID: "a"}, false) },
 			func(i int) {
-				if id, ok := r.door.Retry(gateway.GrantID{Issuer: "home", JTI: "g"}); ok {
+				if id, ok := r.retry("g"); ok {
 					r.door.Release(ctx, gateway.Attempt{ID: id, Grant: gateway.GrantID{Issuer: "home", JTI: "g"}}, true)
 				} else {
 					r.door.Release(ctx, gateway.Attempt{ID: "b", Grant: gateway.GrantID{Issuer: "home", JTI: "g"}}, false)
@@ -443,7 +395,7 @@ func TestConcurrent(t *testing.T) {
 			},
 			func(i int) { poke(r.rex) },
 			func(i int) { r.strike.set(i%7 == 0, i%5 == 0) },
-			func(i int) { r.door.Sync(ctx); r.door.State(); r.door.Blocked() },
+			func(i int) { r.door.Sync(ctx); r.door.View() },
 		}
 		for n, act := range actors {
 			go func() {
@@ -460,7 +412,7 @@ func TestConcurrent(t *testing.T) {
 		r.strike.set(false, false)
 		r.move(gateway.ContactClosed)
 		pass(11 * s)
-		if r.strike.released() || r.door.State().Strike != "secured" {
+		if r.strike.released() || r.door.View().Strike != gateway.StrikeIsSecured {
 			t.Error("released in the end")
 		}
 		r.stop()

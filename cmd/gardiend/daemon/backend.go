@@ -7,14 +7,13 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"gardien/configs"
-	"gardien/drivers/gpio"
 	"gardien/gateway"
 	"gardien/gateway/access"
 	"gardien/gateway/api"
-	"gardien/gateway/doors"
 	"gardien/gateway/uplink"
 	"gardien/store"
 )
@@ -47,7 +46,7 @@ func (g *Gateway) Status(ctx context.Context) (api.Status, error) {
 		Seq: g.store.Head(), Log: about.Log, Epoch: about.Epoch, Paused: about.Paused,
 		API: api.StatusAPI{Socket: g.cfg.API.Socket}, Clock: g.clockStatus(g.clock.Read()), Cloud: "off", Database: "ok", Notes: []string{}}
 	note := func(format string, args ...any) { st.Notes = append(st.Notes, fmt.Sprintf(format, args...)) }
-	if board := gpio.Board(); board.UnderVoltage {
+	if g.board.UnderVoltage() {
 		note("the board had too little voltage: use a supply of its own for the strike, and a better one for the board")
 	}
 	if !g.store.Healthy() {
@@ -72,13 +71,42 @@ func (g *Gateway) Status(ctx context.Context) (api.Status, error) {
 		}
 	}
 	for _, d := range g.house {
-		if s := d.State(); s.Fault {
-			note("door %s has a fault: check strike and contact", d.ID)
-		} else if d.Blocked() {
-			note("door %s is blocked: its lock is jammed or does not report", d.ID)
+		noteDoor(g.view(d.ID), note)
+	}
+	for _, i := range g.reloads.Load().Issuers {
+		if i.SetAside != "" {
+			note("issuer %s is set aside, and nothing of it is believed: %s; put its key set there, then systemctl restart gardiend", i.ID, i.SetAside)
 		}
 	}
+	st.Tasks = []api.StatusTask{}
+	for _, k := range g.beside {
+		down, since, why := k.status()
+		t := api.StatusTask{Name: k.String(), State: "up", Since: g.stamp(since)}
+		if down {
+			t.State, t.Error = "down", firstLine(why)
+			note("%s does not work since %s, and is tried again: %s", t.Name, t.Since, t.Error)
+		}
+		st.Tasks = append(st.Tasks, t)
+	}
 	return st, nil
+}
+
+// noteDoor says what somebody should look at.
+func noteDoor(v gateway.DoorView, note func(format string, args ...any)) {
+	switch {
+	case v.Blocked:
+		note("door %s cannot be moved: its strike or lock is not there, or does not answer; check its wire and supply", v.ID)
+	case len(v.Ailments) > 0:
+		note("door %s is unwell (%v), so that third parties are refused: check strike or lock, and contact", v.ID, v.Ailments)
+	case v.Fault:
+		note("door %s has a fault: check strike and contact", v.ID)
+	}
+}
+
+// firstLine of an error: a bug's stack is for the log.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
 }
 
 func (g *Gateway) stamp(t time.Time) string { return t.In(g.cfg.Zone()).Format(time.RFC3339) }
@@ -92,13 +120,19 @@ func (g *Gateway) clockStatus(r gateway.Reading) api.StatusClock {
 func (g *Gateway) Doors() []api.Door {
 	list := []api.Door{}
 	for _, d := range g.house {
-		list = append(list, doorOf(d.State()))
+		list = append(list, doorOf(g.view(d.ID)))
 	}
 	return list
 }
 
-func doorOf(s doors.State) api.Door {
-	d := api.Door{ID: s.ID, Name: s.Name, Strike: orNull(s.Strike), Contact: orNull(string(s.Contact)), HeldOpen: s.HeldOpen, Fault: s.Fault}
+// view is what is known of a door, the board included.
+func (g *Gateway) view(id gateway.DoorID) gateway.DoorView {
+	return accessDoors{g.house, g.board}.View(id)
+}
+
+func doorOf(s gateway.DoorView) api.Door {
+	d := api.Door{ID: s.ID, Name: s.Name, Strike: orNull(string(s.Strike)), Contact: orNull(string(s.Contact)), HeldOpen: s.HeldOpen, Fault: s.Fault,
+		Blocked: s.Blocked, Health: append([]gateway.Ailment{}, s.Ailments...)}
 	// A strike's monitor is no lock; only its trouble shows.
 	if s.Strike == "" || s.Lock == gateway.LockJammed || s.Lock == gateway.LockUnknown {
 		d.Lock = orNull(string(s.Lock))
@@ -302,7 +336,7 @@ func (g *Gateway) Issuers(ctx context.Context) ([]api.Issuer, error) {
 			return nil, err
 		}
 		p := i.Policy()
-		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused, Today: st.Today, Policies: policyLines(i)}
+		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused, Today: st.Today, Policies: policyLines(i), SetAside: orNull(i.SetAside)}
 		if !st.HeardAt.IsZero() {
 			out.HeardAt = orNull(g.stamp(st.HeardAt))
 		}
@@ -404,7 +438,9 @@ func (g *Gateway) Restore(ctx context.Context, r io.Reader) error {
 	}
 	g.access.Restored()
 	if err == nil {
+		g.believing.Lock()
 		err = g.believe(ctx, g.reloads.Load())
+		g.believing.Unlock()
 	}
 	if err == nil && g.uplink != nil {
 		g.uplink.Again()

@@ -14,9 +14,9 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"gardien/cmd/gardiend/hardware"
 	"gardien/configs"
 	"gardien/gateway"
 	"gardien/gateway/access"
@@ -41,14 +41,6 @@ type Options struct {
 	wired chan<- *Gateway // told when everything is ready
 }
 
-// Task is everything long-running.
-type Task interface {
-	Run(context.Context) error
-	// Ready is closed when the task does its work.
-	Ready() <-chan struct{}
-	String() string
-}
-
 // keysDir is the folder of the identity, below the state folder.
 const keysDir = "keys"
 
@@ -57,7 +49,8 @@ type Gateway struct {
 	opts      Options
 	log       *slog.Logger
 	cfg       *configs.Config
-	hardware  *hardware
+	devices   *hardware.Devices
+	board     *hardware.Board
 	store     *store.Store
 	identity  *tokens.Identity
 	clock     *wallclock.Clock
@@ -66,6 +59,8 @@ type Gateway struct {
 	trust     trust
 	pairing   pairing
 	uplink    *uplink.Uplink // nil where there is no cloud
+	socket    *api.Socket
+	beside    []*keptUp // the tasks that may fail alone
 	linkUp    <-chan struct{}
 	believing sync.Mutex // rules and key sets change together
 	started   time.Time
@@ -75,7 +70,9 @@ type Gateway struct {
 // Run runs a gateway until ctx ends. What it returns is one clear line; nil means that
 // it stopped as it was told to.
 func Run(ctx context.Context, o Options) (err error) {
-	cfg, err := configs.Load(o.Config, LoadOpts)
+	start := LoadOpts
+	start.SetAside = true
+	cfg, err := configs.Load(o.Config, start)
 	if err != nil {
 		return err
 	}
@@ -87,11 +84,12 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer release()
 	// Strikes first: whatever else fails, nothing stays released.
-	if g.hardware, err = openHardware(ctx, cfg, g.log); err != nil {
+	g.devices, g.board = hardware.Open(ctx, cfg, g.log), hardware.NewBoard()
+	defer func() { err = errors.Join(err, g.devices.Close()) }()
+	hardware.NoteStrikes(cfg, g.log)
+	if err := api.SocketFree(ctx, cfg.API.Socket); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.hardware.Close()) }()
-	noteStrikes(cfg, g.log)
 	if err := g.open(ctx); errors.Is(err, context.Canceled) {
 		return nil // told to stop while it waited for the disk
 	} else if err != nil {
@@ -146,7 +144,7 @@ func (g *Gateway) open(ctx context.Context) error {
 			return err
 		}
 		if !waiting {
-			waiting, stop = true, g.hardware.exits(ctx)
+			waiting, stop = true, g.devices.Exits(ctx)
 		}
 		g.log.Error("the disk does not take the database; nothing opens until it does; trying again in 5 s", "err", err)
 		systemd.Status("waiting for the disk: "+err.Error(), 30*time.Second)
@@ -277,7 +275,7 @@ func (g *Gateway) wireDoors() error {
 			s.REXReleases, s.REXShunt = d.REX.Releases, time.Duration(d.REX.Shunt)
 		}
 		s.Rung = func() { g.access.Ring(s.ID) } // g.access: made after the doors
-		door, err := doors.New(s, g.hardware.doors[s.ID], g.clock, journal{g.store}, g.log)
+		door, err := doors.New(s, g.devices.Doors[s.ID], g.clock, journal{g.store}, g.log)
 		if err != nil {
 			return err
 		}
@@ -288,7 +286,7 @@ func (g *Gateway) wireDoors() error {
 
 func (g *Gateway) wireAccess() {
 	verifier := &tokens.Verifier{Gateway: g.identity.ID, Trust: g.trust.keys, Opening: g.identity.Opening}
-	g.access = access.New(access.Opts{Ledger: ledger{g.store}, Doors: g.house, Tokens: signer{verifier, g.identity},
+	g.access = access.New(access.Opts{Ledger: ledger{g.store}, Doors: accessDoors{g.house, g.board}, Tokens: signer{verifier, g.identity},
 		Clock: g.clock, MAC: g.identity.MAC, Log: g.log, Rules: rules(g.cfg), Rotated: g.rotated})
 }
 
@@ -298,7 +296,14 @@ func (g *Gateway) begin() error {
 		if n := tx.Interrupt(); n > 0 {
 			g.log.Warn("the last run ended within an entry; nothing is released again", "entries", n)
 		}
-		return tx.Append(gateway.Event{Type: gateway.GatewayStarted})
+		tx.Append(gateway.Event{Type: gateway.GatewayStarted})
+		for _, i := range g.cfg.Issuers {
+			if i.SetAside != "" {
+				g.log.Error("an issuer is set aside: nothing of it is believed, and nobody whom it has granted comes in", "issuer", i.ID, "why", i.SetAside)
+				tx.Append(gateway.Event{Type: gateway.IssuerSetAside, Issuer: gateway.IssuerID(i.ID)})
+			}
+		}
+		return tx.Err()
 	})
 }
 
@@ -306,86 +311,6 @@ func (g *Gateway) begin() error {
 func (g *Gateway) note(events ...gateway.Event) {
 	if err := g.store.Update(context.Background(), func(tx *store.Tx) error { return tx.Append(events...) }); err != nil {
 		g.log.Error("an event is lost", "type", events[0].Type, "err", err)
-	}
-}
-
-// serve runs the tasks until ctx ends or one fails.
-func (g *Gateway) serve(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	var sim api.Sim
-	if g.cfg.Simulated() {
-		sim = &simulator{g}
-	}
-	server := api.New(g, sim, g.log, ctx.Done())
-	tasks := []Task{g.clock, g.access, retaining{g.store, time.Duration(g.cfg.Retention)},
-		api.NewSocket(g.cfg.API.Socket, server, g.log)}
-	if g.uplink != nil {
-		tasks = append(tasks, g.uplink)
-	}
-	for _, d := range g.house {
-		tasks = append(tasks, d)
-	}
-	for _, r := range g.hardware.readers {
-		tasks = append(tasks, newReading(r, g.access, g.note, g.log))
-	}
-	// The record ends after the doors: their last events are in it.
-	for _, t := range tasks {
-		group.Go(func() error {
-			if err := t.Run(ctx); err != nil && ctx.Err() == nil {
-				return fmt.Errorf("%s: %w", t, err)
-			}
-			return nil
-		})
-	}
-	group.Go(func() error { return systemd.Watchdog(ctx, g.alive) })
-	group.Go(func() error { g.reload(ctx); return nil })
-	group.Go(func() error { g.watchTampers(ctx); return nil })
-	group.Go(func() error { g.announce(ctx, tasks); return nil })
-	err := group.Wait()
-	systemd.Stopping()
-	g.note(gateway.Event{Type: gateway.GatewayStopped})
-	g.log.Info("stopped; every strike is secured")
-	return err
-}
-
-// announce says ready when everything that a door needs is.
-func (g *Gateway) announce(ctx context.Context, tasks []Task) {
-	for _, t := range tasks {
-		select {
-		case <-t.Ready():
-		case <-ctx.Done():
-			return
-		}
-	}
-	status := fmt.Sprintf("%s: %d doors, %d readers, %d issuers", g.identity.ID, len(g.house), len(g.hardware.readers), len(g.cfg.Issuers))
-	if g.cfg.API.Listen != "" {
-		g.log.Warn("this version serves the local socket only; api.listen is not used yet", "listen", g.cfg.API.Listen)
-	}
-	g.log.Info("ready", "gateway", g.identity.ID, "doors", len(g.house), "socket", g.cfg.API.Socket, "clock", g.clock.Read().State)
-	if err := systemd.Ready(status); err != nil {
-		g.log.Warn("the service manager was not told", "err", err)
-	}
-	if g.opts.wired != nil {
-		g.opts.wired <- g
-	}
-}
-
-// alive asks decision, database and doors for a sign of life (S6).
-func (g *Gateway) alive(ctx context.Context) error {
-	answered := make(chan struct{})
-	go func() {
-		defer close(answered)
-		g.clock.Read()
-		g.store.Healthy()
-		for _, d := range g.house {
-			d.State()
-		}
-	}()
-	select {
-	case <-answered:
-		return nil
-	case <-ctx.Done():
-		return errors.New("clock, database or a door does not answer")
 	}
 }
 
@@ -429,11 +354,15 @@ func (g *Gateway) adopt(ctx context.Context, cfg *configs.Config) error {
 }
 
 func rules(cfg *configs.Config) access.Rules {
-	r := access.Rules{Zone: cfg.Zone(), Issuers: map[gateway.IssuerID]gateway.Issuer{}}
+	r := access.Rules{Zone: cfg.Zone(), Issuers: map[gateway.IssuerID]gateway.Issuer{}, Unwell: map[gateway.DoorID]bool{}}
 	for _, d := range cfg.Doors {
 		r.Doors = append(r.Doors, gateway.DoorID(d.ID))
+		r.Unwell[gateway.DoorID(d.ID)] = d.Unwell == "allow"
 	}
 	for _, i := range cfg.Issuers {
+		if i.SetAside != "" {
+			continue // without a policy nothing is allowed
+		}
 		id := gateway.IssuerID(i.ID)
 		r.Issuers[id] = gateway.Issuer{ID: id, Name: i.Name, Policy: i.Policy()}
 	}

@@ -77,6 +77,10 @@ func TestKnock(t *testing.T) {
 	if g, _, err := h.store.Grant(t.Context(), gateway.GrantID{Issuer: "colis-x.example", JTI: jti}); err != nil || g.Used != 1 {
 		t.Errorf("used %d, %v", g.Used, err)
 	}
+	if r := h.scan(text); r != "" {
+		t.Errorf("while it is released: %q", r)
+	}
+	h.secured(t, "front")
 	if r := h.scan(text); r != gateway.UsesSpent {
 		t.Errorf("once more: %q", r)
 	}

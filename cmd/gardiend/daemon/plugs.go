@@ -4,12 +4,15 @@ import (
 	"context"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
+	"gardien/cmd/gardiend/hardware"
 	"gardien/configs"
 	"gardien/gateway"
 	"gardien/gateway/access"
+	"gardien/gateway/doors"
 	"gardien/gateway/tokens"
 	"gardien/gateway/wallclock"
 	"gardien/store"
@@ -26,6 +29,20 @@ func (l ledger) Update(ctx context.Context, f func(access.Tx) error) error {
 
 func (l ledger) Follow(ctx context.Context, f func(access.Tx) error) error {
 	return l.Store.Follow(ctx, func(tx *store.Tx) error { return f(tx) })
+}
+
+// accessDoors is the doors as access sees them: what ails the board ails them all.
+type accessDoors struct {
+	doors.House
+	board *hardware.Board
+}
+
+func (h accessDoors) View(id gateway.DoorID) gateway.DoorView {
+	v := h.House.View(id)
+	if h.board.UnderVoltage() {
+		v.Ailments = append(slices.Clip(v.Ailments), gateway.BoardVoltage)
+	}
+	return v
 }
 
 // journal is the store as doors see it.
@@ -76,18 +93,19 @@ func (r retaining) Run(ctx context.Context) error { return r.Store.Run(ctx, r.re
 // reading is a reader as a task. One that fails is tried again; other doors and
 // readers do not notice.
 type reading struct {
-	openReader
+	hardware.Reader
 	access *access.Controller
 	note   func(...gateway.Event)
 	log    *slog.Logger
 	ready  chan struct{}
+	once   sync.Once
 
 	mu      sync.Mutex
 	offline bool
 }
 
-func newReading(r openReader, a *access.Controller, note func(...gateway.Event), log *slog.Logger) *reading {
-	return &reading{openReader: r, access: a, note: note, log: log, ready: make(chan struct{})}
+func newReading(r hardware.Reader, a *access.Controller, note func(...gateway.Event), log *slog.Logger) *reading {
+	return &reading{Reader: r, access: a, note: note, log: log, ready: make(chan struct{})}
 }
 
 // A reader that fails is opened again this often; one that has worked for so long is back.
@@ -97,14 +115,14 @@ const (
 )
 
 func (r *reading) Ready() <-chan struct{} { return r.ready }
-func (r *reading) String() string         { return "reader " + string(r.id) }
+func (r *reading) String() string         { return "reader " + string(r.ID) }
 
 func (r *reading) Run(ctx context.Context) error {
-	close(r.ready)
+	r.once.Do(func() { close(r.ready) })
 	for {
 		well := time.AfterFunc(readsWell, func() { r.tell(nil) })
-		err := r.reader.Read(ctx, func(ctx context.Context, c gateway.Credential) {
-			r.access.Present(ctx, r.door, r.id, c)
+		err := r.Device.Read(ctx, func(ctx context.Context, c gateway.Credential) {
+			r.access.Present(ctx, r.Door, r.ID, c)
 		})
 		well.Stop()
 		if ctx.Err() != nil {
@@ -127,14 +145,52 @@ func (r *reading) tell(err error) {
 		return
 	}
 	r.offline = err != nil
-	e := gateway.Event{Type: gateway.DeviceOnline, Door: r.door, Reader: r.id, Device: r.reader.String()}
+	e := gateway.Event{Type: gateway.DeviceOnline, Door: r.Door, Reader: r.ID, Device: r.Device.String()}
 	if r.offline {
 		e.Type = gateway.DeviceOffline
-		r.log.Error("a reader does not work; it is tried again", "reader", r.id, "err", err)
+		r.log.Error("a reader does not work; it is tried again", "reader", r.ID, "err", err)
 	} else {
-		r.log.Info("a reader works again", "reader", r.id)
+		r.log.Info("a reader works again", "reader", r.ID)
 	}
 	r.note(e)
+}
+
+// watchTamper records the openings of a reader's case.
+func (g *Gateway) watchTamper(t hardware.Tamper) Task {
+	return newJob("tamper switch of reader "+string(t.Reader), func(ctx context.Context) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-t.Device.Requests():
+				g.log.Warn("a reader's case is open", "reader", t.Reader)
+				g.note(gateway.Event{Type: gateway.ReaderTamper, Door: t.Door, Reader: t.Reader, Device: t.Device.String()})
+			}
+		}
+	})
+}
+
+// watchInput records that a button went away, and that it is back.
+func (g *Gateway) watchInput(i hardware.Input) Task {
+	offline := false
+	return newJob(i.Device.String(), func(ctx context.Context) error {
+		for {
+			if fault := i.Device.Fault(); (fault != nil) != offline {
+				offline = fault != nil
+				e := gateway.Event{Type: gateway.DeviceOnline, Door: i.Door, Device: i.Device.String()}
+				if offline {
+					e.Type = gateway.DeviceOffline
+					g.log.Error("a button does not work; it is tried again", "door", i.Door, "err", fault)
+				}
+				g.note(e)
+			}
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-i.Device.FaultChanges():
+			}
+		}
+	})
 }
 
 // needsRestart names the first section that a reload cannot apply.

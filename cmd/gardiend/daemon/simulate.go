@@ -36,7 +36,7 @@ func (s *simulator) settle(ctx context.Context, id gateway.DoorID) error {
 
 // Contact implements api.Sim.
 func (s *simulator) Contact(ctx context.Context, v api.SimContact) error {
-	c, err := find("contact at door", s.g.hardware.sim.contacts, v.Door)
+	c, err := find("contact at door", s.g.devices.Sim.Contacts, v.Door)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *simulator) Contact(ctx context.Context, v api.SimContact) error {
 
 // Keys implements api.Sim.
 func (s *simulator) Keys(ctx context.Context, v api.SimKeys) error {
-	r, err := find("reader", s.g.hardware.sim.readers, v.Reader)
+	r, err := find("reader", s.g.devices.Sim.Readers, v.Reader)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func (s *simulator) Keys(ctx context.Context, v api.SimKeys) error {
 
 // Scan implements api.Sim.
 func (s *simulator) Scan(ctx context.Context, v api.SimScan) error {
-	r, err := find("reader", s.g.hardware.sim.readers, v.Reader)
+	r, err := find("reader", s.g.devices.Sim.Readers, v.Reader)
 	if err != nil {
 		return err
 	}
@@ -78,9 +78,9 @@ func (s *simulator) Scan(ctx context.Context, v api.SimScan) error {
 }
 
 func (s *simulator) doorOf(id gateway.ReaderID) gateway.DoorID {
-	for _, r := range s.g.hardware.readers {
-		if r.id == id {
-			return r.door
+	for _, r := range s.g.devices.Readers {
+		if r.ID == id {
+			return r.Door
 		}
 	}
 	return ""
@@ -88,16 +88,17 @@ func (s *simulator) doorOf(id gateway.ReaderID) gateway.DoorID {
 
 // REX implements api.Sim.
 func (s *simulator) REX(ctx context.Context, v api.SimREX) error {
-	if _, err := find("request to exit at door", s.g.hardware.sim.rex, v.Door); err != nil {
+	r, err := find("request to exit at door", s.g.devices.Sim.REX, v.Door)
+	if err != nil {
 		return err
 	}
-	s.g.house.Door(v.Door).Request()
+	r.Press()
 	return s.settle(ctx, v.Door)
 }
 
 // Fault implements api.Sim.
 func (s *simulator) Fault(ctx context.Context, v api.SimFault) error {
-	d, err := find("door", s.g.hardware.sim.doors, v.Door)
+	d, err := find("door", s.g.devices.Sim.Doors, v.Door)
 	if err != nil {
 		return err
 	}

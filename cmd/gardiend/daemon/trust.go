@@ -45,6 +45,9 @@ func (t *trust) set(sets map[gateway.IssuerID]tokens.KeySet) {
 func (g *Gateway) believe(ctx context.Context, cfg *configs.Config) error {
 	err := g.store.Update(ctx, func(tx *store.Tx) error {
 		for _, i := range cfg.Issuers {
+			if i.SetAside != "" {
+				continue // what it rotated to is kept for when its file is mended
+			}
 			sum := sha256.Sum256(i.KeySet)
 			tx.KeyFile(gateway.IssuerID(i.ID), sum[:])
 		}
@@ -56,6 +59,10 @@ func (g *Gateway) believe(ctx context.Context, cfg *configs.Config) error {
 	sets := map[gateway.IssuerID]tokens.KeySet{gateway.HomeIssuer: tokens.NewKeySet(g.identity.Signing.PublicKey)}
 	for _, i := range cfg.Issuers {
 		id := gateway.IssuerID(i.ID)
+		if i.SetAside != "" {
+			sets[id] = tokens.KeySet{} // it is configured, and no key is its own
+			continue
+		}
 		jwks, err := g.store.RotatedKeys(ctx, id)
 		if err != nil {
 			return err

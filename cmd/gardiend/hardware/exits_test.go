@@ -1,4 +1,4 @@
-package daemon
+package hardware
 
 import (
 	"context"
@@ -17,11 +17,11 @@ func TestF4_ExitWithoutDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		strike, rex := sim.NewDoor("front", nil), sim.NewREX("front rex")
 		alarmed, silent := sim.NewDoor("back", nil), sim.NewREX("back rex")
-		h := &hardware{log: quiet, cfg: &configs.Config{Doors: []configs.Door{
+		h := &Devices{log: quiet, cfg: &configs.Config{Doors: []configs.Door{
 			{ID: "front", ReleaseTime: configs.Duration(4 * time.Second), REX: &configs.REX{Releases: true}},
 			{ID: "back", ReleaseTime: configs.Duration(4 * time.Second), REX: &configs.REX{}},
-		}}, doors: map[gateway.DoorID]doors.Hardware{"front": {Strike: strike, REX: rex}, "back": {Strike: alarmed, REX: silent}}}
-		stop := h.exits(context.Background())
+		}}, Doors: map[gateway.DoorID]doors.Hardware{"front": {Strike: strike, REX: rex}, "back": {Strike: alarmed, REX: silent}}}
+		stop := h.Exits(context.Background())
 		released := func(want bool, when string) {
 			t.Helper()
 			synctest.Wait()

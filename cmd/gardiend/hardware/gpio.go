@@ -1,15 +1,11 @@
-package daemon
+package hardware
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"gardien/configs"
 	"gardien/drivers/gpio"
@@ -21,7 +17,7 @@ import (
 // The devices on GPIO lines.
 
 // line names a line of the configuration; it is requested by its driver.
-func (h *hardware) line(pin, name, kind string, debounce configs.Duration, more ...string) *gpio.Line {
+func (h *Devices) line(pin, name, kind string, debounce configs.Duration, more ...string) *gpio.Line {
 	var pins []gateway.Pin
 	for _, s := range append([]string{pin}, more...) {
 		p, err := gateway.ParsePin(s)
@@ -53,14 +49,16 @@ func wrong(cfg *configs.Config, key string, err error) error {
 	return cfg.Problem(key, err.Error(), remedy)
 }
 
-func (h *hardware) gpioStrike(at string, d configs.Door) (gateway.Strike, error) {
+func (h *Devices) gpioStrike(at string, d configs.Door) (gateway.Strike, error) {
 	s := d.Strike
 	p, err := gateway.ParsePin(s.Pin)
 	if err != nil { // of a configuration that secure-all reads, however wrong it is
-		return nil, h.cfg.Problem(at+".pin", err.Error(), "gardiend --check")
+		err = h.cfg.Problem(at+".pin", err.Error(), "gardiend --check")
+	} else if err = releasedAtReset(p, s); err != nil {
+		err = h.cfg.Problem(at+".pin", err.Error(), resetRemedy)
 	}
-	if err := releasedAtReset(p, s); err != nil {
-		return nil, h.cfg.Problem(at+".pin", err.Error(), resetRemedy)
+	if err != nil {
+		return absentStrike{newAbsent(d.ID+" strike", err)}, err
 	}
 	o := gpio.StrikeOpts{Name: d.ID, Active: gpio.LevelOf(s.Active)}
 	if s.Feedback != "" {
@@ -68,11 +66,8 @@ func (h *hardware) gpioStrike(at string, d configs.Door) (gateway.Strike, error)
 		o.FeedbackActive, o.FeedbackPull = gpio.LevelOf(s.FeedbackActive), gpio.PullOf(s.FeedbackPull)
 	}
 	strike, err := gpio.NewStrike(h.line(s.Pin, d.ID, "strike", 0), o)
-	if err != nil {
-		return nil, wrong(h.cfg, at+".pin", err)
-	}
 	h.closers = append(h.closers, strike)
-	return strike, nil
+	return strike, wrong(h.cfg, at+".pin", err)
 }
 
 const resetRemedy = "take another line, or, if the board holds this one itself, say at_reset: accept"
@@ -89,31 +84,28 @@ func releasedAtReset(p gateway.Pin, s *configs.Strike) error {
 	return nil
 }
 
-func (h *hardware) gpioContact(at string, d configs.Door) (gateway.Contact, error) {
+func (h *Devices) gpioContact(at string, d configs.Door) gateway.Contact {
 	c := d.Contact
 	o := gpio.ContactOpts{Name: d.ID, Closed: gpio.LevelOf(c.Closed), Pull: gpio.PullOf(c.Pull), Lost: h.lost(d.ID + " contact")}
 	if c.Opposite != "" {
 		o.Opposite = h.line(c.Opposite, d.ID, "opposite", c.Debounce)
 	}
 	contact, err := gpio.NewContact(h.line(c.Pin, d.ID, "contact", c.Debounce), o)
-	if err != nil {
-		return nil, wrong(h.cfg, at+".pin", err)
-	}
+	h.missing(wrong(h.cfg, at+".pin", err))
 	h.closers = append(h.closers, contact)
-	return contact, nil
+	return contact
 }
 
-func (h *hardware) gpioButton(at, name, kind string, b configs.Button) (*gpio.Button, error) {
+func (h *Devices) gpioButton(at string, door gateway.DoorID, name, kind string, b configs.Button) *gpio.Button {
 	button, err := gpio.NewButton(h.line(b.Pin, name, kind, b.Debounce), gpio.ButtonOpts{Name: name, Kind: kind, Active: gpio.LevelOf(b.Active), Pull: gpio.PullOf(b.Pull),
 		Lost: h.lost(name + " " + kind)})
-	if err != nil {
-		return nil, wrong(h.cfg, at+".pin", err)
-	}
+	h.missing(wrong(h.cfg, at+".pin", err))
 	h.closers = append(h.closers, button)
-	return button, nil
+	h.Inputs = append(h.Inputs, Input{door, button})
+	return button
 }
 
-func (h *hardware) gpioLamps(at, name string, l configs.Lamps) (*gpio.Lamps, error) {
+func (h *Devices) gpioLamps(at, name string, l configs.Lamps) *gpio.Lamps {
 	o := gpio.LampsOpts{Name: name, Active: gpio.LevelOf(l.Active)}
 	if l.Green != "" {
 		o.Green = h.line(l.Green, name, "green", 0)
@@ -125,11 +117,9 @@ func (h *hardware) gpioLamps(at, name string, l configs.Lamps) (*gpio.Lamps, err
 		o.Buzzer = h.line(l.Buzzer, name, "buzzer", 0)
 	}
 	lamps, err := gpio.NewLamps(o)
-	if err != nil {
-		return nil, wrong(h.cfg, at, err)
-	}
+	h.missing(wrong(h.cfg, at, err))
 	h.closers = append(h.closers, lamps)
-	return lamps, nil
+	return lamps
 }
 
 // dataLines is two lines as the wiegand driver sees them.
@@ -143,7 +133,7 @@ func (l dataLines) Next(deadline time.Time) (int, time.Duration, uint32, error) 
 }
 
 // keypad is a bare matrix on GPIO lines.
-func (h *hardware) keypad(r configs.Reader) (gateway.Reader, error) {
+func (h *Devices) keypad(r configs.Reader) (gateway.Reader, error) {
 	var rows []gpio.Pin
 	var columns []gpio.PinIn
 	for _, p := range r.Rows {
@@ -159,14 +149,14 @@ func (h *hardware) keypad(r configs.Reader) (gateway.Reader, error) {
 	return pad, err
 }
 
-func (h *hardware) wiegand(r configs.Reader) gateway.Reader {
+func (h *Devices) wiegand(r configs.Reader) gateway.Reader {
 	reader := wiegand.New(dataLines{h.line(r.D0, r.ID, "wiegand", 0, r.D1)}, wiegand.Opts{Name: r.ID, Dropped: h.dropped(r.ID)})
 	h.closers = append(h.closers, reader)
 	return reader
 }
 
 // dropped tells of frames that a reader dropped.
-func (h *hardware) dropped(reader string) func(why string) {
+func (h *Devices) dropped(reader string) func(why string) {
 	var c counted
 	return func(why string) {
 		c.add(1, func(n int) {
@@ -176,7 +166,7 @@ func (h *hardware) dropped(reader string) func(why string) {
 }
 
 // lost tells of edges that an input lost.
-func (h *hardware) lost(input string) func(n int) {
+func (h *Devices) lost(input string) func(n int) {
 	var c counted
 	return func(n int) {
 		c.add(n, func(n int) {
@@ -200,119 +190,4 @@ func (c *counted) add(n int, tell func(n int)) {
 		tell(c.n)
 		c.n, c.next = 0, now.Add(time.Minute)
 	}
-}
-
-// tamper is a reader's case switch.
-type tamper struct {
-	reader gateway.ReaderID
-	door   gateway.DoorID
-	button *gpio.Button
-}
-
-// watchTampers records opened cases until ctx ends.
-func (g *Gateway) watchTampers(ctx context.Context) {
-	var all sync.WaitGroup
-	for _, t := range g.hardware.tampers {
-		all.Go(func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case <-t.button.Requests():
-					g.log.Warn("a reader's case is open", "reader", t.reader)
-					g.note(gateway.Event{Type: gateway.ReaderTamper, Door: t.door, Reader: t.reader, Device: t.button.String()})
-				}
-			}
-		})
-	}
-	all.Wait()
-}
-
-// CheckHardware holds the configuration's lines against this machine, without requesting
-// any. Notes are for whoever installs; a machine without any GPIO gets one in place of errors.
-func CheckHardware(cfg *configs.Config) (problems configs.Problems, notes []string) {
-	notes = deviceNotes(cfg)
-	wires := cfg.Wires()
-	if len(wires) == 0 {
-		return nil, notes
-	}
-	board := gpio.Board()
-	where := map[gpio.Address]string{}
-	for _, w := range wires {
-		a, err := gpio.Find(w.Pin)
-		if errors.Is(err, gpio.ErrNoChip) && !board.Pi {
-			notes = append(notes, err.Error()+": the lines are not checked against it")
-			break
-		}
-		if err == nil {
-			if other, ok := where[a]; ok {
-				err = fmt.Errorf("%s is the line of %s already", w.Pin, other)
-			}
-			where[a] = w.Key
-		}
-		if err == nil {
-			if who := gpio.Holder(a); who != "" && !strings.HasPrefix(who, consumer) {
-				err = fmt.Errorf("%s is held by %q", a, who)
-			}
-		}
-		if err != nil {
-			problems = append(problems, wrong(cfg, w.Key, err).(configs.Problem))
-		}
-	}
-	for i, d := range cfg.Doors {
-		if d.Strike == nil || d.Strike.Driver != "gpio" {
-			continue
-		}
-		if p, err := gateway.ParsePin(d.Strike.Pin); err == nil {
-			if err := releasedAtReset(p, d.Strike); err != nil {
-				problems = append(problems, cfg.Problem(fmt.Sprintf("doors[%d].strike.pin", i), err.Error(), resetRemedy))
-			}
-		}
-	}
-	return problems, append(notes, bootNotes(cfg, board)...)
-}
-
-// deviceNotes tells which devices are not there now, or not for us: they may be plugged in later.
-func deviceNotes(cfg *configs.Config) (notes []string) {
-	for _, r := range cfg.Readers {
-		if r.Driver != "evdev" && r.Driver != "serial" {
-			continue
-		}
-		err := unix.Access(r.Device, unix.R_OK) // opening a serial line would move its wires
-		if err == nil {
-			continue
-		}
-		remedy := "plug it in; ls /dev/input/by-id /dev/serial/by-id shows what there is"
-		if errors.Is(err, fs.ErrPermission) {
-			remedy = "sudo adduser gardien input, or dialout for a serial one"
-		}
-		notes = append(notes, fmt.Sprintf("reader %s: %s: %v: %s", r.ID, r.Device, err, remedy))
-	}
-	return notes
-}
-
-// bootNotes are the lines for config.txt that keep a strike secured from power-on, and let
-// the kernel release lines when a process dies (F2, F3).
-func bootNotes(cfg *configs.Config, board gpio.Facts) (notes []string) {
-	for _, d := range cfg.Doors {
-		if d.Strike == nil || d.Strike.Driver != "gpio" {
-			continue
-		}
-		p, err := gateway.ParsePin(d.Strike.Pin)
-		if err != nil || p.Chip != "" {
-			continue
-		}
-		level := "dl"
-		if d.Strike.Active == "low" {
-			level = "dh"
-		}
-		notes = append(notes, fmt.Sprintf("door %s: in /boot/firmware/config.txt, so that the strike is secured before gardiend runs: gpio=%d=op,%s", d.ID, p.Header, level))
-	}
-	if len(notes) > 0 {
-		notes = append(notes, "in /boot/firmware/config.txt, so that the kernel releases lines when a process dies: dtparam=strict_gpiod")
-	}
-	if board.Model != "" {
-		notes = append(notes, "board: "+board.String())
-	}
-	return notes
 }

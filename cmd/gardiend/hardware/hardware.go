@@ -1,4 +1,4 @@
-package daemon
+package hardware
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"time"
 
 	"gardien/configs"
 	"gardien/drivers/evdev"
@@ -15,62 +16,86 @@ import (
 	"gardien/gateway/doors"
 )
 
-// hardware is the opened devices.
-type hardware struct {
-	doors   map[gateway.DoorID]doors.Hardware
-	readers []openReader
+// Devices is the opened devices of a house.
+type Devices struct {
+	Doors   map[gateway.DoorID]doors.Hardware
+	Readers []Reader
+	Inputs  []Input
+	Tampers []Tamper
+	Sim     Sim
+
 	closers []io.Closer
-	sim     simDevices
 	log     *slog.Logger
 	cfg     *configs.Config
-	tampers []tamper
 }
 
-type openReader struct {
-	id     gateway.ReaderID
-	door   gateway.DoorID
-	reader gateway.Reader
+// Reader is a reader and its door.
+type Reader struct {
+	ID     gateway.ReaderID
+	Door   gateway.DoorID
+	Device gateway.Reader
 }
 
-// simDevices is what the sim routes move.
-type simDevices struct {
-	doors    map[gateway.DoorID]*sim.Door
-	contacts map[gateway.DoorID]*sim.Contact
-	rex      map[gateway.DoorID]*sim.REX
-	readers  map[gateway.ReaderID]*sim.Reader
+// Input is a button of a door, which may go away and come back.
+type Input struct {
+	Door   gateway.DoorID
+	Device interface {
+		gateway.Monitored
+		fmt.Stringer
+	}
 }
 
-// openHardware secures every strike and lock, and then opens what else there is.
-func openHardware(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*hardware, error) {
-	h := &hardware{doors: map[gateway.DoorID]doors.Hardware{}, log: log, cfg: cfg, sim: simDevices{
+// Tamper is a reader's case switch.
+type Tamper struct {
+	Reader gateway.ReaderID
+	Door   gateway.DoorID
+	Device gateway.REX
+}
+
+// Sim is what the sim routes move.
+type Sim struct {
+	Doors    map[gateway.DoorID]*sim.Door
+	Contacts map[gateway.DoorID]*sim.Contact
+	REX      map[gateway.DoorID]*sim.REX
+	Readers  map[gateway.ReaderID]*sim.Reader
+}
+
+func newDevices(cfg *configs.Config, log *slog.Logger) *Devices {
+	return &Devices{Doors: map[gateway.DoorID]doors.Hardware{}, log: log, cfg: cfg, Sim: Sim{
 		map[gateway.DoorID]*sim.Door{}, map[gateway.DoorID]*sim.Contact{}, map[gateway.DoorID]*sim.REX{}, map[gateway.ReaderID]*sim.Reader{}}}
-	errs := h.openLatches(ctx)
+}
+
+// Open secures every strike, and then opens what else there is.
+func Open(ctx context.Context, cfg *configs.Config, log *slog.Logger) *Devices {
+	h := newDevices(cfg, log)
+	for _, err := range h.openLatches(ctx) {
+		log.Error("a door cannot be opened until this is mended", "err", err)
+	}
 	for i, d := range cfg.Doors {
-		if err := h.openInputs(fmt.Sprintf("doors[%d]", i), d); err != nil {
-			errs = append(errs, err)
-		}
+		h.openInputs(fmt.Sprintf("doors[%d]", i), d)
 	}
 	for i, r := range cfg.Readers {
-		if err := h.openReader(fmt.Sprintf("readers[%d]", i), r); err != nil {
-			errs = append(errs, err)
-		}
+		h.openReader(fmt.Sprintf("readers[%d]", i), r)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errors.Join(errs...), h.Close())
-	}
-	return h, nil
+	return h
 }
 
-// openLatches opens strikes and locks, each of which is secured at once. One that fails
-// keeps no other from it.
-func (h *hardware) openLatches(ctx context.Context) (errs []error) {
+// missing tells of a device that is not there, or not as it should be.
+func (h *Devices) missing(err error) {
+	if err != nil {
+		h.log.Error("a device does not work; it is tried again", "err", err)
+	}
+}
+
+// openLatches opens strikes and locks. Strikes are secured at once. One that fails is a latch
+// that does not work, and keeps no other from it.
+func (h *Devices) openLatches(ctx context.Context) (errs []error) {
 	for i, d := range h.cfg.Doors {
 		hw, err := h.openLatch(ctx, fmt.Sprintf("doors[%d]", i), d)
 		if err != nil {
 			errs = append(errs, err)
-			continue
 		}
-		h.doors[gateway.DoorID(d.ID)] = hw
+		h.Doors[gateway.DoorID(d.ID)] = hw
 	}
 	return errs
 }
@@ -79,16 +104,18 @@ func notBuilt(driver string) error {
 	return fmt.Errorf("driver %q is not in this version of gardiend", driver)
 }
 
-func (h *hardware) openLatch(ctx context.Context, at string, d configs.Door) (hw doors.Hardware, err error) {
+func (h *Devices) openLatch(ctx context.Context, at string, d configs.Door) (hw doors.Hardware, err error) {
 	switch {
 	case d.Strike != nil && d.Strike.Driver == "gpio":
 		hw.Strike, err = h.gpioStrike(at+".strike", d)
 		return hw, err
 	case d.Lock != nil && d.Lock.Driver != "sim":
-		return hw, h.cfg.Problem(at+".lock.driver", notBuilt(d.Lock.Driver).Error(), "use driver: sim")
+		err = h.cfg.Problem(at+".lock.driver", notBuilt(d.Lock.Driver).Error(), "use driver: sim")
+		hw.Lock = absentLock{newAbsent(d.ID+" lock", err)}
+		return hw, err
 	}
 	latch := sim.NewDoor(d.ID, nil)
-	h.sim.doors[gateway.DoorID(d.ID)] = latch
+	h.Sim.Doors[gateway.DoorID(d.ID)] = latch
 	h.closers = append(h.closers, latch)
 	if hw.Lock = latch; d.Strike != nil {
 		hw.Strike, hw.Lock = latch, nil
@@ -96,62 +123,53 @@ func (h *hardware) openLatch(ctx context.Context, at string, d configs.Door) (hw
 	return hw, latch.Secure(ctx)
 }
 
-func (h *hardware) openInputs(at string, d configs.Door) error {
+func (h *Devices) openInputs(at string, d configs.Door) {
 	id := gateway.DoorID(d.ID)
-	hw := h.doors[id]
-	defer func() { h.doors[id] = hw }()
-	var errs []error
+	hw := h.Doors[id]
+	defer func() { h.Doors[id] = hw }()
 	if c := d.Contact; c != nil && c.Driver == "sim" {
-		h.sim.contacts[id] = sim.NewContact(d.ID + " contact")
-		hw.Contact = h.sim.contacts[id]
+		h.Sim.Contacts[id] = sim.NewContact(d.ID + " contact")
+		hw.Contact = h.Sim.Contacts[id]
 	} else if c != nil {
-		contact, err := h.gpioContact(at+".contact", d)
-		hw.Contact, errs = contact, append(errs, err)
+		hw.Contact = h.gpioContact(at+".contact", d)
 	}
 	if r := d.REX; r != nil && r.Driver == "sim" {
-		h.sim.rex[id] = sim.NewREX(d.ID + " rex")
-		hw.REX = h.sim.rex[id]
+		h.Sim.REX[id] = sim.NewREX(d.ID + " rex")
+		hw.REX = h.Sim.REX[id]
 	} else if r != nil {
-		rex, err := h.gpioButton(at+".rex", d.ID, "rex", configs.Button{Driver: r.Driver, Pin: r.Pin, Active: r.Active, Debounce: r.Debounce, Pull: r.Pull})
-		hw.REX, errs = rex, append(errs, err)
+		hw.REX = h.gpioButton(at+".rex", id, d.ID, "rex", configs.Button{Driver: r.Driver, Pin: r.Pin, Active: r.Active, Debounce: r.Debounce, Pull: r.Pull})
 	}
 	if b := d.Bell; b != nil {
-		bell, err := h.gpioButton(at+".bell", d.ID, "bell", *b)
-		hw.Bell, errs = bell, append(errs, err)
+		hw.Bell = h.gpioButton(at+".bell", id, d.ID, "bell", *b)
 	}
 	if l := d.Indicator; l != nil {
-		lamps, err := h.gpioLamps(at+".indicator", d.ID, *l)
-		hw.Indicators, errs = append(hw.Indicators, lamps), append(errs, err)
+		hw.Indicators = append(hw.Indicators, h.gpioLamps(at+".indicator", d.ID, *l))
 	}
 	for i, r := range h.cfg.Readers {
 		if r.Door != d.ID || r.Driver != "wiegand" || r.LED == "" && r.Beep == "" {
 			continue
 		}
-		lamps, err := h.gpioLamps(fmt.Sprintf("readers[%d]", i), r.ID, configs.Lamps{Green: r.LED, Buzzer: r.Beep, Active: "low"})
-		hw.Indicators, errs = append(hw.Indicators, lamps), append(errs, err)
+		hw.Indicators = append(hw.Indicators, h.gpioLamps(fmt.Sprintf("readers[%d]", i), r.ID, configs.Lamps{Green: r.LED, Buzzer: r.Beep, Active: "low"}))
 	}
-	return errors.Join(errs...)
 }
 
-func (h *hardware) openReader(at string, r configs.Reader) error {
-	reader, err := h.reader(at, r)
+func (h *Devices) openReader(at string, r configs.Reader) {
+	id, door := gateway.ReaderID(r.ID), gateway.DoorID(r.Door)
+	device, err := h.reader(at, r)
 	if err != nil {
-		return err
+		device = absentReader{newAbsent(r.ID+" reader", err)}
 	}
-	h.readers = append(h.readers, openReader{gateway.ReaderID(r.ID), gateway.DoorID(r.Door), reader})
-	if r.Tamper == nil {
-		return nil
+	h.Readers = append(h.Readers, Reader{id, door, device})
+	if r.Tamper != nil {
+		h.Tampers = append(h.Tampers, Tamper{id, door, h.gpioButton(at+".tamper", door, r.ID, "tamper", *r.Tamper)})
 	}
-	button, err := h.gpioButton(at+".tamper", r.ID, "tamper", *r.Tamper)
-	h.tampers = append(h.tampers, tamper{gateway.ReaderID(r.ID), gateway.DoorID(r.Door), button})
-	return err
 }
 
-func (h *hardware) reader(at string, r configs.Reader) (gateway.Reader, error) {
+func (h *Devices) reader(at string, r configs.Reader) (gateway.Reader, error) {
 	switch r.Driver {
 	case "sim":
 		reader := sim.NewReader(r.ID)
-		h.sim.readers[gateway.ReaderID(r.ID)] = reader
+		h.Sim.Readers[gateway.ReaderID(r.ID)] = reader
 		return reader, nil
 	case "wiegand":
 		return h.wiegand(r), nil
@@ -165,11 +183,25 @@ func (h *hardware) reader(at string, r configs.Reader) (gateway.Reader, error) {
 	return nil, h.cfg.Problem(at+".driver", notBuilt(r.Driver).Error(), "use driver: sim")
 }
 
+// closeWithin is how long a device may take to close: one that hangs keeps nobody from stopping.
+const closeWithin = 2 * time.Second
+
 // Close leaves every door secured.
-func (h *hardware) Close() error {
-	var errs []error
+func (h *Devices) Close() error {
+	ended := make(chan error, len(h.closers))
 	for _, c := range h.closers {
-		errs = append(errs, c.Close())
+		go func() { ended <- c.Close() }()
+	}
+	late := time.NewTimer(closeWithin)
+	defer late.Stop()
+	var errs []error
+	for range h.closers {
+		select {
+		case err := <-ended:
+			errs = append(errs, err)
+		case <-late.C:
+			return errors.Join(append(errs, errors.New("a device does not close"))...)
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -1,4 +1,4 @@
-package daemon
+package hardware
 
 import (
 	"context"
@@ -10,9 +10,7 @@ import (
 	"path/filepath"
 
 	"gardien/configs"
-	"gardien/drivers/sim"
 	"gardien/gateway"
-	"gardien/gateway/doors"
 )
 
 // heldStrike is a strike that a run of the daemon has taken.
@@ -24,10 +22,10 @@ type heldStrike struct {
 
 const strikesFile = "strikes.json"
 
-// noteStrikes remembers which lines this run drives, for a secure-all that comes when the
+// NoteStrikes remembers which lines this run drives, for a secure-all that comes when the
 // configuration is another, or cannot be read. It needs no disk that takes it: the
 // configuration is the first source.
-func noteStrikes(cfg *configs.Config, log *slog.Logger) {
+func NoteStrikes(cfg *configs.Config, log *slog.Logger) {
 	list := []heldStrike{}
 	for _, d := range cfg.Doors {
 		if d.Strike != nil && d.Strike.Driver == "gpio" {
@@ -77,14 +75,20 @@ func addHeld(cfg *configs.Config) {
 
 // SecureAll secures every strike of a configuration, and of the last run, and nothing else.
 // It takes no lock and opens no database, so that it works while the daemon is dead or hung,
-// and reads what it needs of a configuration that is wrong (F2).
+// and reads what it needs of a configuration that is wrong (F2). Where nothing is known to be
+// secured it says so.
 func SecureAll(ctx context.Context, file string) (n int, err error) {
-	cfg, err := configs.Load(file, LoadOpts)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "gardiend: the configuration is wrong (gardiend --check says where); what it and the last run name is secured\n")
+	cfg, wrong := configs.Load(file, configs.Opts{SetAside: true})
+	if wrong != nil {
 		cfg = configs.Strikes(file)
 	}
 	addHeld(cfg)
+	if wrong != nil && len(cfg.Doors) == 0 {
+		return 0, fmt.Errorf("no strike is known, so none is secured: %w", wrong)
+	}
+	if wrong != nil {
+		fmt.Fprintf(os.Stderr, "gardiend: the configuration is wrong (gardiend --check says where); what it and the last run name is secured\n")
+	}
 	for i, d := range cfg.Doors { // feedback and the like are no matter here
 		if s := d.Strike; s != nil {
 			cfg.Doors[i].Strike = &configs.Strike{Driver: s.Driver, Pin: s.Pin, Active: s.Active, AtReset: "accept"}
@@ -93,7 +97,7 @@ func SecureAll(ctx context.Context, file string) (n int, err error) {
 	if err := endHung(ctx, cfg); err != nil {
 		return 0, err
 	}
-	h := &hardware{cfg: cfg, doors: map[gateway.DoorID]doors.Hardware{}, log: slog.New(slog.DiscardHandler), sim: simDevices{doors: map[gateway.DoorID]*sim.Door{}}}
+	h := newDevices(cfg, slog.New(slog.DiscardHandler))
 	errs := h.openLatches(ctx)
-	return len(h.closers), errors.Join(errors.Join(errs...), h.Close())
+	return len(h.closers) - len(errs), errors.Join(errors.Join(errs...), h.Close())
 }

@@ -1,0 +1,121 @@
+package doors
+
+import (
+	"slices"
+	"time"
+
+	"gardien/gateway"
+)
+
+// state is what the owner of a door knows.
+type state struct {
+	closed bool // no more releases: Run ends
+
+	// The latch.
+	call     *call             // under way; nil: the hand is idle
+	next     []*ask            // to be let in with the next call
+	exit     bool              // so is a request to exit
+	lookers  []*ask            // wait until the hand is idle
+	released bool              // as far as it has said
+	stray    bool              // it may be released although nobody is let in: secure it
+	began    time.Time         // of this release on end (F1)
+	until    time.Time         // deadline of the release
+	again    time.Time         // when securing is tried again after a failure; zero: none failed
+	delay    time.Duration     // until that
+	proof    time.Time         // until when a lock that said it locked has to prove it; zero: nothing to prove
+	last     gateway.Attempt   // the newest of this release, for the record
+	waiting  []gateway.Attempt // who may still come
+	running  []gateway.Attempt // who is let in by this release
+	graces   map[gateway.GrantID]*grace
+	faulty   bool              // the latch did not move the last time
+	broken   error             // what the latch says of itself
+	lock     gateway.LockState // "" where nothing tells it
+	suspect  time.Time         // a call to unlock has failed: an unlocked lock is no neighbour's doing until then
+
+	// The leaf.
+	leaf     gateway.ContactState
+	ajar     bool // the leaf was open when the contact last knew
+	openedAt time.Time
+	alarms   int       // held-open alarms of this opening
+	shunted  time.Time // REX: openings until then are no alarm
+}
+
+// call is one call into the latch.
+type call struct {
+	release bool
+	asks    []*ask // who is let in by it
+	exit    bool   // whoever wants to leave is
+	opened  bool   // the leaf was opened meanwhile
+	due     time.Time
+	late    bool // it has not answered in time, and whoever asked was told so
+}
+
+// grace is an entry that nobody has taken yet.
+type grace struct {
+	attempt gateway.AttemptID
+	left    int
+	secured time.Time // zero while released
+}
+
+// publish leaves behind what is known, for whoever looks.
+func (d *Door) publish() {
+	v := &gateway.DoorView{ID: d.ID, Name: d.Name, Lock: d.lock, HeldOpen: d.alarms > 0}
+	silent := d.call != nil && d.call.late
+	if d.hw.Contact != nil {
+		v.Contact = d.leaf
+	}
+	if d.hw.Strike != nil {
+		v.Strike = gateway.StrikeIsSecured
+		if d.released {
+			v.Strike = gateway.StrikeIsReleased
+		}
+	} else if silent { // also where nothing else tells its state
+		v.Lock = gateway.LockUnknown
+	}
+	v.Blocked = silent || isAbsent(d.broken)
+	v.Fault = silent || d.faulty || d.broken != nil || v.Contact == gateway.ContactFault
+	v.Ailments = d.ailments(v, silent)
+	v.Entries = d.entries()
+	d.view.Store(v)
+}
+
+func (d *Door) ailments(v *gateway.DoorView, silent bool) (list []gateway.Ailment) {
+	isLock := d.hw.Lock != nil
+	for _, a := range []struct {
+		is             bool
+		strike, asLock gateway.Ailment
+	}{
+		{v.Contact == gateway.ContactFault, gateway.ContactFaulty, gateway.ContactFaulty},
+		{v.Contact == gateway.ContactUnknown, gateway.ContactUnsure, gateway.ContactUnsure},
+		{d.broken != nil || silent && !isLock, gateway.StrikeFaulty, gateway.LockFaulty},
+		{!d.again.IsZero(), gateway.StrikeUnsecured, gateway.LockUnsecured},
+		{v.Lock == gateway.LockJammed, gateway.LockIsJammed, gateway.LockIsJammed},
+		{v.Lock == gateway.LockUnknown, gateway.LockIsUnknown, gateway.LockIsUnknown},
+	} {
+		switch {
+		case a.is && isLock:
+			list = append(list, a.asLock)
+		case a.is:
+			list = append(list, a.strike)
+		}
+	}
+	return list
+}
+
+func (d *Door) entries() (list []gateway.Entry) {
+	for _, r := range d.running {
+		list = append(list, gateway.Entry{Attempt: r.ID, Grant: r.Grant, Running: true})
+	}
+	for id, g := range d.graces {
+		e := gateway.Entry{Attempt: g.attempt, Grant: id, Retries: g.left}
+		if !g.secured.IsZero() {
+			e.Until = g.secured.Add(d.RetryGrace)
+		}
+		if i := slices.IndexFunc(list, func(r gateway.Entry) bool { return r.Attempt == g.attempt }); i >= 0 {
+			list[i].Retries, list[i].Until = e.Retries, e.Until
+			continue
+		}
+		list = append(list, e)
+	}
+	return list
+}

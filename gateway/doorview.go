@@ -1,0 +1,75 @@
+package gateway
+
+import "time"
+
+// StrikeState is where a strike is.
+type StrikeState string
+
+const (
+	StrikeIsSecured  StrikeState = "secured"
+	StrikeIsReleased StrikeState = "released"
+)
+
+// Ailment is why a door is unwell: a key of contract §9.
+type Ailment string
+
+const (
+	ContactFaulty   Ailment = "contact.fault"       // its wire is cut or shorted, or its line is gone
+	ContactUnsure   Ailment = "contact.unknown"     // it has not told yet where the leaf is
+	StrikeFaulty    Ailment = "strike.fault"        // it says itself that it does not work
+	StrikeUnsecured Ailment = "strike.not_secured"  // it could not be secured the last time
+	LockFaulty      Ailment = "lock.fault"          // as for a strike
+	LockUnsecured   Ailment = "lock.not_secured"    // it was told to lock, and does not prove that it did
+	LockIsJammed    Ailment = "lock.jammed"         //
+	LockIsUnknown   Ailment = "lock.unknown"        // it is not heard from, or does not answer
+	BoardVoltage    Ailment = "board.under_voltage" // of the whole gateway
+)
+
+// DoorView is what is known of a door at one instant. It is a value: looking at it waits for
+// nothing, whatever the door's hardware does.
+type DoorView struct {
+	ID       DoorID
+	Name     string
+	Strike   StrikeState  // "" where there is a lock
+	Contact  ContactState // "" where there is none
+	Lock     LockState    // "" where nothing tells it
+	HeldOpen bool
+	Fault    bool // some of its hardware does not do what it is told
+	// Blocked: the latch is not there, or has not answered in time. It can be moved for nobody.
+	Blocked bool
+	// Ailments are why it could not be closed, or be proved closed, once it is opened.
+	Ailments []Ailment
+	Entries  []Entry
+}
+
+// Entry is one entry that goes on: its release runs, or nobody has taken it yet.
+type Entry struct {
+	Attempt AttemptID
+	Grant   GrantID
+	Running bool      // the strike is released for it
+	Retries int       // how often it may be tried again
+	Until   time.Time // when that ends; zero: not while it is running
+}
+
+// Retry gives the attempt whose entry the grant may try again at an instant.
+func (v *DoorView) Retry(g GrantID, now time.Time) (AttemptID, bool) {
+	if v.Contact != ContactClosed {
+		return "", false
+	}
+	for _, e := range v.Entries {
+		if e.Grant == g && e.Retries > 0 && (e.Until.IsZero() || !now.After(e.Until)) {
+			return e.Attempt, true
+		}
+	}
+	return "", false
+}
+
+// Runs reports whether the door is released for an attempt.
+func (v *DoorView) Runs(a AttemptID) bool {
+	for _, e := range v.Entries {
+		if e.Attempt == a && e.Running {
+			return true
+		}
+	}
+	return false
+}
