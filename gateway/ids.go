@@ -101,8 +101,14 @@ func NewResidentID() ResidentID { return ResidentID(randomID()) }
 // NewJTI draws a fresh grant id of 22 characters from crypto/rand.
 func NewJTI() string { return randomID() }
 
+// randomID draws an id that begins with a letter or digit: one in 32 would begin with a
+// character that a command line takes for a flag, or a shell's user for a typing error.
 func randomID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails (crypto/rand)
-	return base64.RawURLEncoding.EncodeToString(b[:])
+	for {
+		var b [16]byte
+		rand.Read(b[:]) // never fails (crypto/rand)
+		if id := base64.RawURLEncoding.EncodeToString(b[:]); id[0] != '-' && id[0] != '_' {
+			return id
+		}
+	}
 }

@@ -331,3 +331,14 @@ func TestIDs(t *testing.T) {
 		}
 	}
 }
+
+// Ids of ours begin with a letter or digit: no command line takes one for a flag.
+func TestIDsBeginWithALetterOrDigit(t *testing.T) {
+	for range 5000 {
+		for _, id := range []string{string(NewAttemptID()), string(NewResidentID()), NewJTI()} {
+			if len(id) != 22 || strings.ContainsAny(id[:1], "-_") {
+				t.Fatalf("%q", id)
+			}
+		}
+	}
+}

@@ -25,3 +25,9 @@ func OnRewrite(f func(path string, b []byte)) { rewritten = f }
 
 // Scrub is what Run does after Retain.
 func (s *Store) Scrub(ctx context.Context) error { return s.scrub(ctx) }
+
+// ReadersForTest bounds each kind of reader to so many connections.
+func (s *Store) ReadersForTest(n int) {
+	s.read.SetMaxOpenConns(n)
+	s.browse.SetMaxOpenConns(n)
+}

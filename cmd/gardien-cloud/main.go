@@ -41,7 +41,9 @@ type tool struct {
 	json        bool
 }
 
-func run(args []string, out, errOut io.Writer) int {
+func run(args []string, out, stderr io.Writer) int {
+	errOut := systemd.NewLog(stderr) // whoever does not read it holds up no gateway
+	defer errOut.Close(time.Second)
 	t := &tool{out: out, errOut: errOut}
 	root := t.root()
 	root.SetArgs(args)

@@ -33,7 +33,7 @@ type about struct {
 
 // opening reads the key that receives events.
 func (f *folder) opening() (*tokens.OpeningKey, error) {
-	b, err := os.ReadFile(filepath.Join(f.dir, "opening.jwk"))
+	b, err := tokens.ReadPrivate(filepath.Join(f.dir, "opening.jwk"))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +119,7 @@ func openFolder(dir string) (*folder, error) {
 	if err := json.Unmarshal(who, &a); err != nil || !a.ID.Valid() {
 		return nil, fmt.Errorf("%s/issuer.json: want {\"id\": …}", dir)
 	}
-	private, err := os.ReadFile(filepath.Join(dir, "private.jwk"))
+	private, err := tokens.ReadPrivate(filepath.Join(dir, "private.jwk"))
 	if err != nil {
 		return nil, err
 	}

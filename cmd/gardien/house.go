@@ -77,12 +77,21 @@ func (t *tool) doors(cmd *cobra.Command) error {
 	return printLines(t, list.Doors, func() {
 		var rows [][]string
 		for _, d := range list.Doors {
-			note := ""
-			if d.HeldOpen {
-				note = t.paint(red, "held open")
+			var notes []string
+			for _, n := range []struct {
+				is   bool
+				word string
+			}{{d.HeldOpen, "held open"}, {d.Blocked, "cannot be moved"}, {d.Fault && !d.Blocked && len(d.Health) == 0, "fault"}} {
+				if n.is {
+					notes = append(notes, n.word)
+				}
 			}
-			if d.Fault {
-				note = t.paint(red, "fault")
+			for _, h := range d.Health {
+				notes = append(notes, string(h))
+			}
+			note := strings.Join(notes, ", ")
+			if note != "" {
+				note = t.paint(red, note)
 			}
 			rows = append(rows, []string{string(d.ID), d.Name, or(d.Strike, "-"), or(d.Lock, "-"), or(d.Contact, "-"), note})
 		}
@@ -136,6 +145,9 @@ func (t *tool) issuerCmd() *cobra.Command {
 					state := t.paint(green, "active")
 					if i.Paused {
 						state = t.paint(red, "paused")
+					}
+					if i.SetAside != nil {
+						state = t.paint(red, "set aside: "+*i.SetAside)
 					}
 					fmt.Fprintf(t.out, "%s (%s) %s, doors %v, %d entries today, heard from %s, manifest %s\n", i.ID, i.Name, state, i.Doors, i.Today, or(i.HeardAt, "never"), or(i.ManifestAt, "none"))
 					for _, p := range i.Policies {

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,41 @@ func usage(format string, args ...any) error {
 }
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	code, err := try(args, in, out, errOut)
+	if dashed := withDashes(args, err); dashed != nil {
+		if again, err2 := try(dashed, in, out, errOut); again != 2 {
+			code, err = again, err2
+		}
+	}
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(errOut, "gardien:", err)
+	if code == 2 {
+		fmt.Fprintln(errOut, `run "gardien --help" for how to use it`)
+	}
+	return code
+}
+
+// withDashes gives the arguments for another try where one of them was taken for a flag: ids
+// that others made may begin with a hyphen. nil: that was not what went wrong.
+func withDashes(args []string, err error) []string {
+	var unknown interface { // pflag's
+		error
+		GetSpecifiedShortnames() string
+	}
+	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() == "" || slices.Contains(args, "--") {
+		return nil
+	}
+	i := slices.Index(args, "-"+unknown.GetSpecifiedShortnames())
+	if i < 0 {
+		return nil
+	}
+	return append(slices.Delete(slices.Clone(args), i, i+1), "--", args[i])
+}
+
+// try runs the command line; 2 says that it is wrong, and that nothing was done.
+func try(args []string, in io.Reader, out, errOut io.Writer) (code int, err error) {
 	t := &tool{in: in, out: out}
 	root := t.root()
 	root.SetArgs(args)
@@ -52,19 +88,17 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := root.ExecuteContext(ctx)
+	err = root.ExecuteContext(ctx)
 	if t.Client != nil {
 		t.Close()
 	}
-	if err == nil {
-		return 0
+	switch {
+	case err == nil:
+		return 0, nil
+	case !parsed || errors.Is(err, errUsage):
+		return 2, err
 	}
-	fmt.Fprintln(errOut, "gardien:", err)
-	if !parsed || errors.Is(err, errUsage) {
-		fmt.Fprintln(errOut, `run "gardien --help" for how to use it`)
-		return 2
-	}
-	return 1
+	return 1, err
 }
 
 func (t *tool) root() *cobra.Command {

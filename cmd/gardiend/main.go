@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -27,16 +28,22 @@ func run(args []string, o daemon.Options) int {
 	cmd.SetArgs(args)
 	usage := true
 	cmd.PersistentPreRun = func(*cobra.Command, []string) { usage = false }
-	if err := cmd.Execute(); err != nil {
-		fmt.Fprintln(os.Stderr, "gardiend:", err)
-		if usage {
-			fmt.Fprintln(os.Stderr, `run "gardiend --help" for how to use it`)
-			return 2
-		}
-		return 1
+	err := cmd.Execute()
+	if err == nil {
+		return 0
 	}
-	return 0
+	out := systemd.NewLog(os.Stderr) // whoever does not read it keeps nobody from ending
+	defer out.Close(logWithin)
+	fmt.Fprintln(out, "gardiend:", err)
+	if usage {
+		fmt.Fprintln(out, `run "gardiend --help" for how to use it`)
+		return 2
+	}
+	return 1
 }
+
+// logWithin is how long the end of the program waits for the reader of its log.
+const logWithin = time.Second
 
 func command(o daemon.Options) *cobra.Command {
 	var check bool
@@ -109,7 +116,9 @@ func serve(ctx context.Context, o daemon.Options) error {
 			return a
 		}
 	}
-	o.Log = slog.New(slog.NewTextHandler(os.Stderr, &handler))
+	out := systemd.NewLog(os.Stderr)
+	defer out.Close(logWithin)
+	o.Log = slog.New(slog.NewTextHandler(out, &handler))
 	slog.SetDefault(o.Log)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()

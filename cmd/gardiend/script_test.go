@@ -178,8 +178,9 @@ type scene struct {
 	env    *testscript.Env
 	client *api.Client
 	daemon *exec.Cmd
-	ended  chan error   // the end of the daemon
-	log    bytes.Buffer // of all daemons; read after the end only
+	ended  chan struct{} // closed at the end of the daemon
+	exit   error         // of the daemon that has ended
+	log    bytes.Buffer  // of all daemons; read after the end only
 	cable  *cable.Cable
 	cloud  *exec.Cmd
 	hook   *hook
@@ -225,8 +226,8 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.Stderr = &s.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	ts.Check(cmd.Start())
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait(); l.SetReadDeadline(time.Unix(1, 0)) }()
+	ended := make(chan struct{})
+	go func() { s.exit = cmd.Wait(); close(ended); l.SetReadDeadline(time.Unix(1, 0)) }()
 	l.SetReadDeadline(time.Now().Add(20 * time.Second))
 	ready := false
 	for buf := make([]byte, 4096); !ready; {
@@ -244,11 +245,11 @@ func cmdStart(ts *testscript.TestScript, neg bool, args []string) {
 		s.daemon = cmd
 		s.ended = ended
 	case neg:
-		err := <-ended
-		if err == nil {
+		<-ended
+		if s.exit == nil {
 			ts.Fatalf("gardiend ended without an error")
 		}
-		ts.Logf("[gardiend] %v\n%s", err, s.log.String())
+		ts.Logf("[gardiend] %v\n%s", s.exit, s.log.String())
 		ts.Check(os.WriteFile(ts.MkAbs("daemon.log"), s.log.Bytes(), 0o600))
 	default:
 		cmd.Process.Kill()
@@ -265,9 +266,9 @@ func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	select {
-	case err := <-s.ended:
+	case <-s.ended:
 		if sig == syscall.SIGTERM {
-			ts.Check(err) // exit code 0
+			ts.Check(s.exit) // exit code 0
 		}
 	case <-time.After(10 * time.Second):
 		ts.Fatalf("gardiend does not end")

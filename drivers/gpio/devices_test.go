@@ -147,10 +147,10 @@ func TestF1_FirstLevel(t *testing.T) {
 		// Without its line it is a strike that does not work; the line that comes is secured first.
 		p.fail(errors.New("no such chip"))
 		s, err := NewStrike(p, StrikeOpts{Active: gpio.High})
-		defer s.Close()
 		if fault := s.Fault(); err == nil || !errors.Is(fault, gateway.ErrAbsent) {
 			t.Errorf("without its line: %v, fault %v", err, fault)
 		}
+		defer s.Close()
 		if err := s.Release(t.Context()); !errors.Is(err, gateway.ErrAbsent) {
 			t.Errorf("released without its line: %v", err)
 		}

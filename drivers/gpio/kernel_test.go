@@ -196,10 +196,10 @@ func TestBusy(t *testing.T) {
 	other := holder(t, c.Pin(0))
 	l := line(t, LineOpts{}, c.Pin(0))
 	s, err := NewStrike(l, StrikeOpts{Name: "front", Active: gpio.High})
-	defer s.Close()
 	if !Busy(err) || !strings.Contains(err.Error(), `is held by "another program"`) {
 		t.Errorf("%v", err)
 	}
+	defer s.Close()
 	if !c.Get(0) {
 		t.Error("the other's output has moved")
 	}

@@ -48,13 +48,9 @@ func (s *Socket) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
-	srv := &http.Server{
-		Handler: http.HandlerFunc(s.serve), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
-		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			return withCaller(ctx, Caller{Local: s.trusted(c)})
-		},
+	srv := newHTTPServer(s.handler, s.log)
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return withCaller(ctx, Caller{Local: s.trusted(c)})
 	}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
@@ -73,7 +69,15 @@ func (s *Socket) Run(ctx context.Context) error {
 	return nil
 }
 
-func (s *Socket) serve(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
+// newHTTPServer bounds what a client may take (N2). How long it may take to take an answer is
+// the handler's: see patient.
+func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
 
 // SocketFree reports an error where somebody answers at a path already: a second gardiend,
 // with a state folder of its own, must not take the socket away from the first.

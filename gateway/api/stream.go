@@ -164,7 +164,7 @@ func (s *Server) restore(w http.ResponseWriter, r *request) error {
 	defer leave()
 	in := http.NewResponseController(w)
 	err = s.backend.Restore(r.Context(), steady{r.Request, in})
-	in.SetReadDeadline(time.Time{})
+	in.SetReadDeadline(time.Now().Add(writeWithin)) // for what is left of it
 	if err != nil {
 		return err
 	}

@@ -179,6 +179,21 @@ func TestStories(t *testing.T) {
 		pass(s)
 		r.expect("strike_released a", "door_opened a", "access_taken a", "strike_secured a", "door_closed")
 	})
+	story(t, "a record that fails is no success for whoever waits for it", nil, func(t *testing.T, r *rig) {
+		if err := r.door.Sync(t.Context()); err != nil {
+			t.Error(err)
+		}
+		r.journal.fail()
+		r.move(open)
+		if err := r.door.Sync(t.Context()); err == nil {
+			t.Error("all is in the record, and nothing is")
+		}
+		r.journal.mend()
+		pass(s)
+		if err := r.door.Sync(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
 	story(t, "a hanging journal does not hold a fault's answer for long", nil, func(t *testing.T, r *rig) {
 		r.journal.hang()
 		r.strike.set(true, false)

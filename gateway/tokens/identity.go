@@ -41,7 +41,7 @@ func LoadIdentity(dir string) (*Identity, error) {
 	var content [3][]byte
 	var missing []string
 	for i, name := range names {
-		b, err := os.ReadFile(filepath.Join(dir, name))
+		b, err := ReadPrivate(filepath.Join(dir, name))
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			missing = append(missing, name)
@@ -81,6 +81,20 @@ func LoadIdentity(dir string) (*Identity, error) {
 		return nil, fmt.Errorf("identity: %s: want 32 bytes", names[2])
 	}
 	return newIdentity(signing, opening, content[2])
+}
+
+// ReadPrivate reads a file that holds a key, and refuses one that others than its owner may
+// read: whoever has read it has it.
+func ReadPrivate(name string) ([]byte, error) {
+	fi, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if fi.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("%s has mode %04o, and may have been read by others: chmod 600 it, and make a new one if you are not sure who reads on this machine",
+			name, fi.Mode().Perm())
+	}
+	return os.ReadFile(name)
 }
 
 func newIdentity(signing *SigningKey, opening *OpeningKey, device []byte) (*Identity, error) {

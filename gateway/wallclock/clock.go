@@ -2,6 +2,7 @@ package wallclock
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -99,6 +100,9 @@ func New(ctx context.Context, o Opts) *Clock {
 	if c.floor.Before(o.Build) {
 		c.floor = o.Build
 	}
+	if c.floor.After(lastFloor) { // of a clock that was believed once; Confirm lowers it
+		c.floor = lastFloor
+	}
 	wall, since, boot := c.os.Now()
 	c.bootWall, c.since, c.boot, c.looked = wall.Add(-since), since, boot, since
 	c.proved = c.floor
@@ -180,7 +184,7 @@ func (c *Clock) observe() (wall time.Time, since time.Duration) {
 
 func (c *Clock) reading(wall time.Time, since time.Duration) gateway.Reading {
 	r := gateway.Reading{Wall: wall, State: c.state(wall, since), Boot: c.boot, SinceBoot: since}
-	if r.Wall.Before(c.floor) {
+	if r.Wall.Before(c.floor) || absurd(r.Wall) {
 		r.Wall = c.floor
 	}
 	switch r.State {
@@ -193,7 +197,7 @@ func (c *Clock) reading(wall time.Time, since time.Duration) gateway.Reading {
 			r.Earliest = c.floor
 		}
 	default:
-		r.Earliest, r.Latest = c.floor, gateway.MaxTime.Add(-time.Second)
+		r.Earliest, r.Latest = c.floor, lastFloor
 		return r
 	}
 	c.floor = later(c.floor, r.Earliest) // what was surely past stays so (T1)
@@ -204,7 +208,7 @@ func (c *Clock) reading(wall time.Time, since time.Duration) gateway.Reading {
 func (c *Clock) state(wall time.Time, since time.Duration) gateway.ClockState {
 	age := since - c.anchor
 	switch {
-	case wall.Before(c.floor.Add(-StepBack)): // surely wrong, whoever vouches for it
+	case wall.Before(c.floor.Add(-StepBack)) || absurd(wall): // surely wrong, whoever vouches for it
 		return gateway.ClockUndecided
 	case c.source == nil:
 		return gateway.ClockSynced
@@ -273,13 +277,26 @@ func (c *Clock) Floor(gateway.Reading) time.Time {
 	return c.floor
 }
 
+// lastFloor is the latest instant that an undecided clock leaves possible.
+var lastFloor = gateway.MaxTime.Add(-time.Second)
+
+// absurd reports a time that no grant, no event and no certificate of ours can bear.
+func absurd(t time.Time) bool { return t.Before(gateway.MinTime) || t.After(lastFloor) }
+
+// ErrAbsurd says that the operating system's clock is surely wrong.
+var ErrAbsurd = errors.New("the system's clock shows a year that it cannot be: set it first")
+
 // Confirm is a resident's word that the operating system's clock is right now. It
-// may lower a floor from an absurd future.
+// may lower a floor from an absurd future, and gives ErrAbsurd where that is now.
 func (c *Clock) Confirm(ctx context.Context) (gateway.Reading, error) {
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
 	c.mu.Lock()
 	wall, since := c.observe()
+	if absurd(wall) {
+		defer c.mu.Unlock()
+		return c.reading(wall, since), ErrAbsurd
+	}
 	c.stale = nil
 	c.floor, c.synced, c.confirms, c.anchor, c.distrust = wall, true, true, since, since
 	saved, r := c.saved(), c.reading(wall, since)
@@ -291,7 +308,7 @@ func (c *Clock) Confirm(ctx context.Context) (gateway.Reading, error) {
 
 func (c *Clock) saved() Saved {
 	s := Saved{Floor: c.floor, LastSync: c.lastSync, Boot: c.boot, BootWall: c.bootWall}
-	if c.distrust != 0 && !c.synced {
+	if c.distrust != 0 && !c.synced || c.bootWall.After(gateway.MaxTime) {
 		s.BootWall = time.Time{} // a restart is no confirmation
 	}
 	return s

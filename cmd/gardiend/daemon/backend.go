@@ -15,6 +15,7 @@ import (
 	"gardien/gateway/access"
 	"gardien/gateway/api"
 	"gardien/gateway/uplink"
+	"gardien/gateway/wallclock"
 	"gardien/store"
 )
 
@@ -424,6 +425,9 @@ func (g *Gateway) Descriptor(context.Context) (api.Descriptor, error) {
 // ConfirmClock implements api.Backend.
 func (g *Gateway) ConfirmClock(ctx context.Context) (api.StatusClock, error) {
 	r, err := g.clock.Confirm(ctx)
+	if errors.Is(err, wallclock.ErrAbsurd) {
+		return g.clockStatus(r), api.Fail(http.StatusConflict, "clock-absurd", "%v (timedatectl)", err)
+	}
 	return g.clockStatus(r), err
 }
 

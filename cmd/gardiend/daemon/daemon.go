@@ -18,6 +18,7 @@ import (
 
 	"gardien/cmd/gardiend/hardware"
 	"gardien/configs"
+	"gardien/drivers/gpio"
 	"gardien/gateway"
 	"gardien/gateway/access"
 	"gardien/gateway/api"
@@ -38,7 +39,9 @@ type Options struct {
 	Log    *slog.Logger
 	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to the cloud; nil: the system's
 
-	wired chan<- *Gateway // told when everything is ready
+	wired   chan<- *Gateway         // told when everything is ready
+	devices func(*hardware.Devices) // changes the devices that were opened
+	board   func() gpio.Facts       // nil: the machine's
 }
 
 // keysDir is the folder of the identity, below the state folder.
@@ -84,8 +87,17 @@ func Run(ctx context.Context, o Options) (err error) {
 	}
 	defer release()
 	// Strikes first: whatever else fails, nothing stays released.
-	g.devices, g.board = hardware.Open(ctx, cfg, g.log), hardware.NewBoard()
+	if o.board == nil {
+		o.board = gpio.Board
+	}
+	if g.devices, err = hardware.Open(ctx, cfg, g.log); err != nil {
+		return err
+	}
+	g.board = hardware.NewBoard(o.board)
 	defer func() { err = errors.Join(err, g.devices.Close()) }()
+	if o.devices != nil {
+		o.devices(g.devices)
+	}
 	hardware.NoteStrikes(cfg, g.log)
 	if err := api.SocketFree(ctx, cfg.API.Socket); err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"gardien/cmd/gardiend/hardware"
+	"gardien/drivers/gpio"
 	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/gateway/tokens"
@@ -22,6 +24,8 @@ type house struct {
 	client  *api.Client
 	carrier *tokens.SigningKey
 	os      wallclock.OS // nil: the system's
+	devices func(*hardware.Devices)
+	board   func() gpio.Facts
 	stop    func()
 }
 
@@ -66,7 +70,7 @@ func (h *house) start(t testing.TB) {
 	ready := make(chan *Gateway, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), OS: h.os, Log: quiet, wired: ready})
+		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), OS: h.os, Log: quiet, wired: ready, devices: h.devices, board: h.board})
 	}()
 	select {
 	case h.Gateway = <-ready:

@@ -19,9 +19,9 @@ type Board struct {
 	look  func() gpio.Facts
 }
 
-// NewBoard looks at the board once.
-func NewBoard() *Board {
-	b := &Board{ready: make(chan struct{}), look: gpio.Board}
+// NewBoard looks at the board once, and again when it runs.
+func NewBoard(look func() gpio.Facts) *Board {
+	b := &Board{ready: make(chan struct{}), look: look}
 	close(b.ready)
 	b.low.Store(b.look().UnderVoltage)
 	return b

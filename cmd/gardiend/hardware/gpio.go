@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,7 +68,19 @@ func (h *Devices) gpioStrike(at string, d configs.Door) (gateway.Strike, error) 
 	}
 	strike, err := gpio.NewStrike(h.line(s.Pin, d.ID, "strike", 0), o)
 	h.closers = append(h.closers, strike)
+	if gpio.Busy(err) && isOurs(p) {
+		return strike, fmt.Errorf("%w: %w", errOwned, wrong(h.cfg, at+".pin", err))
+	}
 	return strike, wrong(h.cfg, at+".pin", err)
+}
+
+// errOwned says that another gardiend has a strike's line.
+var errOwned = errors.New("another gardiend has it")
+
+// isOurs reports whether a gardiend holds a line.
+func isOurs(p gateway.Pin) bool {
+	a, err := gpio.Find(p)
+	return err == nil && strings.HasPrefix(gpio.Holder(a), consumer)
 }
 
 const resetRemedy = "take another line, or, if the board holds this one itself, say at_reset: accept"

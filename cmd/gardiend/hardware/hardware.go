@@ -65,10 +65,14 @@ func newDevices(cfg *configs.Config, log *slog.Logger) *Devices {
 		map[gateway.DoorID]*sim.Door{}, map[gateway.DoorID]*sim.Contact{}, map[gateway.DoorID]*sim.REX{}, map[gateway.ReaderID]*sim.Reader{}}}
 }
 
-// Open secures every strike, and then opens what else there is.
-func Open(ctx context.Context, cfg *configs.Config, log *slog.Logger) *Devices {
+// Open secures every strike, and then opens what else there is. An error says that another
+// gardiend has the strikes: they have one owner (F9).
+func Open(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Devices, error) {
 	h := newDevices(cfg, log)
 	for _, err := range h.openLatches(ctx) {
+		if errors.Is(err, errOwned) {
+			return nil, errors.Join(err, h.Close())
+		}
 		log.Error("a door cannot be opened until this is mended", "err", err)
 	}
 	for i, d := range cfg.Doors {
@@ -77,7 +81,7 @@ func Open(ctx context.Context, cfg *configs.Config, log *slog.Logger) *Devices {
 	for i, r := range cfg.Readers {
 		h.openReader(fmt.Sprintf("readers[%d]", i), r)
 	}
-	return h
+	return h, nil
 }
 
 // missing tells of a device that is not there, or not as it should be.
@@ -198,7 +202,9 @@ func (h *Devices) Close() error {
 	for range h.closers {
 		select {
 		case err := <-ended:
-			errs = append(errs, err)
+			if !errors.Is(err, gateway.ErrAbsent) { // what is not there is not released
+				errs = append(errs, err)
+			}
 		case <-late.C:
 			return errors.Join(append(errs, errors.New("a device does not close"))...)
 		}

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"gardien/configs"
-	"gardien/drivers/gpio"
 	"gardien/gateway"
 )
 
@@ -61,7 +60,7 @@ func holdsStrikes(cfg *configs.Config) bool {
 		if err != nil {
 			continue
 		}
-		if a, err := gpio.Find(p); err == nil && strings.HasPrefix(gpio.Holder(a), consumer) {
+		if isOurs(p) {
 			return true
 		}
 	}
