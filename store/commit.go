@@ -127,11 +127,19 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		s.abort(before)
 		return s.failed(err)
 	}
+	tx.committed()
 	s.lost, s.synced = nil, durable
 	s.vitals.sick.Store(false)
 	if s.head.seq != before.seq {
 		s.vitals.newest.Store(s.head.seq)
 		s.watchers.wake()
+		s.commits++
+		if s.commits%commitsPerLook == 0 {
+			select {
+			case s.grown <- struct{}{}:
+			default:
+			}
+		}
 	}
 	return nil
 }

@@ -37,22 +37,16 @@ func (s *Store) Run(ctx context.Context, retention time.Duration) error {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	grown, stop := s.Watch()
-	defer stop()
 	next := time.NewTimer(s.retain(ctx, retention))
 	defer next.Stop()
 	close(s.ready)
-	for n := 0; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-next.C:
 			next.Reset(s.retain(ctx, retention))
-		case <-grown:
-			if n++; n < commitsPerLook {
-				continue
-			}
-			n = 0
+		case <-s.grown:
 			if fi, err := os.Stat(s.path + "-wal"); err != nil || fi.Size() < checkpointSize {
 				continue
 			}
@@ -242,7 +236,7 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	if err := copyInto(s.conn, staged.conn); err != nil {
 		return fmt.Errorf("store: restore: %w", s.failed(err))
 	}
-	if err := errors.Join(s.readBack(), s.loadHead()); err != nil {
+	if err := errors.Join(s.readBack(), s.loadState(), s.loadHead()); err != nil {
 		return fmt.Errorf("store: restore: %w", s.failed(err))
 	}
 	s.synced = false

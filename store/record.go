@@ -178,25 +178,10 @@ func (tx *Tx) trackEntry(e gateway.Event) {
 // Interrupt writes an interrupted event for every entry that a crash or a power
 // cut left open, and gives how many (D1). Nothing is released again.
 func (tx *Tx) Interrupt() (n int) {
-	rows, err := tx.s.conn.QueryContext(context.Background(), "SELECT key, value FROM state WHERE key LIKE 'open/%' ORDER BY key")
-	if err != nil {
-		tx.err = errors.Join(tx.err, err)
-		return 0
-	}
-	open := map[string][]openEntry{}
-	var keys []string
-	for rows.Next() {
-		var key string
-		var value []byte
-		var entries []openEntry
-		if err = errors.Join(rows.Scan(&key, &value), json.Unmarshal(value, &entries)); err != nil {
-			break
-		}
-		open[key], keys = entries, append(keys, key)
-	}
-	tx.err = errors.Join(tx.err, err, rows.Err(), rows.Close())
-	for _, key := range keys {
-		for _, o := range open[key] {
+	for _, key := range tx.keys("open/") {
+		var open []openEntry
+		tx.get(key, &open)
+		for _, o := range open {
 			tx.Append(gateway.Event{Type: gateway.Interrupted, Door: gateway.DoorID(strings.TrimPrefix(key, "open/")),
 				Reader: o.Reader, Issuer: o.Issuer, Grant: o.Grant, Attempt: o.Attempt})
 			n++

@@ -44,14 +44,18 @@ type Store struct {
 	browse *sql.DB // lists and the record: who reads those waits for others who do, and for nobody else (A11)
 	write  *sql.DB
 
-	writer turn // one at a time; it guards what follows
-	conn   *sql.Conn
-	stmts  map[string]*sql.Stmt
-	head   head
-	lost   *gateway.Reading // when the first of the writes failed that have failed since the last good one
-	synced bool             // no Follow since the last Update
-	lax    bool             // synchronous is NORMAL, for a Follow
-	doubt  bool             // an fsync may have failed: see rewrite
+	writer  turn // one at a time; it guards what follows
+	conn    *sql.Conn
+	stmts   map[string]*sql.Stmt
+	small   map[string][]byte // the table "state"
+	head    head
+	lost    *gateway.Reading // when the first of the writes failed that have failed since the last good one
+	synced  bool             // no Follow since the last Update
+	lax     bool             // synchronous is NORMAL, for a Follow
+	doubt   bool             // an fsync may have failed: see rewrite
+	commits int              // that wrote events
+
+	grown chan struct{} // holds a token when the WAL is worth a look
 
 	vitals vitals
 
@@ -79,7 +83,7 @@ func Open(o Opts) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{path: filepath.Join(o.Dir, FileName), zone: o.Zone, log: o.Log, stmts: map[string]*sql.Stmt{},
-		writer: make(turn, 1), ready: make(chan struct{}), synced: true, doubt: true, mailed: func(gateway.IssuerID) bool { return false }}
+		writer: make(turn, 1), grown: make(chan struct{}, 1), ready: make(chan struct{}), synced: true, doubt: true, mailed: func(gateway.IssuerID) bool { return false }}
 	s.sweepCopies()
 	// SQLite takes an empty file for a new database, and deletes the WAL beside it.
 	missing := size(s.path) == 0
@@ -160,7 +164,7 @@ func (s *Store) open() error {
 	if s.conn, err = s.write.Conn(context.Background()); err != nil {
 		return classify(err)
 	}
-	for _, step := range []func() error{s.setPageSize, s.readBack, s.quickCheck, s.migrate, s.loadHead, s.tryWrite} {
+	for _, step := range []func() error{s.setPageSize, s.readBack, s.quickCheck, s.migrate, s.loadState, s.loadHead, s.tryWrite} {
 		if err := step(); err != nil {
 			return classify(err)
 		}

@@ -5,9 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"gardien/gateway"
@@ -19,12 +17,6 @@ type Tx struct {
 	s       *Store
 	err     error
 	pending []setting // of the state table, written together at the end
-}
-
-// setting is one row of the state table.
-type setting struct {
-	key   string
-	value []byte
 }
 
 // Err is the first error of the database in this transaction.
@@ -53,57 +45,6 @@ func (tx *Tx) row(q string, args []any, dest ...any) (found bool) {
 	}
 	tx.err = err
 	return err == nil
-}
-
-// get reads a JSON value of the state table.
-func (tx *Tx) get(key string, v any) (found bool) {
-	var b []byte
-	if i := tx.waiting(key); i >= 0 {
-		b = tx.pending[i].value
-	} else if !tx.row("SELECT value FROM state WHERE key = ?", []any{key}, &b) {
-		return false
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		tx.err = fmt.Errorf("state %q: %w", key, err)
-	}
-	return tx.err == nil
-}
-
-func (tx *Tx) put(key string, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		tx.err = errors.Join(tx.err, err)
-		return
-	}
-	if i := tx.waiting(key); i >= 0 {
-		tx.pending[i].value = b
-		return
-	}
-	tx.pending = append(tx.pending, setting{key, b})
-}
-
-// waiting finds a row that is not written yet; -1 where there is none.
-func (tx *Tx) waiting(key string) int {
-	return slices.IndexFunc(tx.pending, func(s setting) bool { return s.key == key })
-}
-
-func (tx *Tx) drop(key string) {
-	tx.pending = slices.DeleteFunc(tx.pending, func(s setting) bool { return s.key == key })
-	tx.exec("DELETE FROM state WHERE key = ?", key)
-}
-
-// flush writes the rows that wait, in one statement.
-func (tx *Tx) flush() {
-	if len(tx.pending) == 0 {
-		return
-	}
-	var args []any
-	for _, s := range tx.pending {
-		args = append(args, s.key, s.value)
-	}
-	tx.exec("INSERT INTO state (key, value) VALUES (?, ?)"+strings.Repeat(", (?, ?)", len(tx.pending)-1)+
-		" ON CONFLICT (key) DO UPDATE SET value = excluded.value", args...)
-	tx.pending = nil
 }
 
 const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, schedule, sub, holder, digest"
@@ -265,8 +206,9 @@ func (tx *Tx) PutThrottle(r gateway.ReaderID, t gateway.Throttle) { tx.put("thro
 // Floor persists that it is surely not earlier than t (T3); it never falls. Its
 // milliseconds have 13 digits until the year 2286, so that texts compare as numbers do.
 func (tx *Tx) Floor(t time.Time) {
-	tx.exec("INSERT INTO state (key, value) VALUES ('floor', ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value",
-		floorText(t))
+	if text := floorText(t); string(text) > string(tx.value("floor")) {
+		tx.set("floor", text)
+	}
 }
 
 func floorText(t time.Time) []byte { return fmt.Appendf(nil, "%013d", max(0, t.UnixMilli())) }

@@ -46,7 +46,8 @@ func (c cable) send(f Frame, gap time.Duration) {
 }
 
 // TestKernelFrames: two readers at once, 500 cards of 26 bits each (100 with -short), at real timing on the kernel's lines:
-// every one is read, or the loss is told; none is read wrongly.
+// every one is read, or the loss is told; none is read wrongly. An emulated machine on a busy host
+// loses an edge now and then: a card is held there until it is read, ten times at most.
 func TestKernelFrames(t *testing.T) {
 	chip := gpiosim.New(t, "A0", "A1", "B0", "B1")
 	for i := range 4 {
@@ -68,7 +69,8 @@ func TestKernelFrames(t *testing.T) {
 				pins = append(pins, p)
 			}
 			var mu sync.Mutex
-			sent, read, dropped := map[string]bool{}, 0, map[string]int{}
+			sent, dropped := map[string]bool{}, map[string]int{}
+			var got []string
 			reader := New(kernelLines{gpio.NewLine(gpio.LineOpts{Consumer: "gardien test"}, pins...)}, Opts{Name: "gate",
 				Dropped: func(why string) { mu.Lock(); defer mu.Unlock(); dropped[why]++ }})
 			defer reader.Close()
@@ -81,18 +83,28 @@ func TestKernelFrames(t *testing.T) {
 					if card := c.(gateway.CardCredential).Card.Reveal(); !sent[card] {
 						t.Errorf("a card that nobody sent: %s", card)
 					}
-					read++
+					got = append(got, c.(gateway.CardCredential).Card.Reveal())
 				})
 			}()
 			time.Sleep(100 * time.Millisecond) // until the lines are taken
+			reads := func() (read int) { mu.Lock(); defer mu.Unlock(); return len(got) }
+			sends := 0
 			for range each {
 				facility, number := rand.Uint64N(256), rand.Uint64N(1<<16)
 				mu.Lock()
 				sent[fmt.Sprintf("26:%d:%d", facility, number)] = true
 				mu.Unlock()
-				cable{chip, 2 * r, 2*r + 1}.send(cardFrame(26, facility, number), time.Millisecond)
+				for try, before := 0, reads(); try < 10 && reads() == before; try++ {
+					sends++
+					cable{chip, 2 * r, 2*r + 1}.send(cardFrame(26, facility, number), time.Millisecond)
+					for range 10 {
+						if reads() > before {
+							break
+						}
+						time.Sleep(10 * time.Millisecond)
+					}
+				}
 			}
-			time.Sleep(100 * time.Millisecond)
 			cancel()
 			if err := <-done; err != nil {
 				t.Error(err)
@@ -103,9 +115,9 @@ func TestKernelFrames(t *testing.T) {
 			for _, n := range dropped {
 				lost += n
 			}
-			t.Logf("reader %d: %d of %d read, %v dropped", r, read, each, dropped)
-			if read+lost < each || read < each*99/100 {
-				t.Errorf("%d of %d cards read, %d told as dropped", read, each, lost)
+			t.Logf("reader %d: %d of %d cards read, sent %d times, %v dropped", r, len(got), each, sends, dropped)
+			if len(got) < each || len(got)+lost < sends {
+				t.Errorf("%d of %d cards read, sent %d times, %d told as dropped", len(got), each, sends, lost)
 			}
 		})
 	}

@@ -16,11 +16,13 @@
 //
 // # Who waits for whom
 //
-// One goroutine owns a door and all that is known of it ([Door.Run]). It waits for nothing but
-// news: the hand, a goroutine beside it, makes the calls into the latch, one at a time, each
-// with a deadline. So a lock that is slow, hung or gone holds up its own door alone (F12).
-// Whoever asks for a release waits for the answer, or for the deadline; whoever only looks
-// takes [Door.View], a value that the owner leaves behind after each step.
+// One goroutine owns a door and all that is known of it ([Door.Run]). A strike is a wire, and
+// the owner moves it itself: nothing stands between a request to exit, or a decision, and the
+// wire (F4). A lock may take seconds, so the hand, a goroutine beside the owner, makes the
+// calls, one at a time, and the owner goes on. Each call has a deadline, for strikes, too;
+// a latch that is slow, hung or gone holds up its own door alone (F12). Whoever asks for a
+// release waits for the answer, or for the deadline; whoever only looks takes [Door.View], a
+// value that the owner leaves behind after each step.
 //
 // An answer that comes too late is still heard: a latch that is found released without
 // anybody being let in is secured again, and the record says so.

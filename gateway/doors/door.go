@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -54,6 +56,8 @@ type Door struct {
 	done  chan struct{} // closed when Run has ended
 	view  atomic.Pointer[gateway.DoorView]
 
+	calling atomic.Pointer[time.Time] // when a strike that is being moved has to have answered; nil: none is
+
 	state // of the owner, who runs in Run
 }
 
@@ -83,7 +87,14 @@ func (d *Door) String() string { return "door " + string(d.ID) }
 func (d *Door) Ready() <-chan struct{} { return d.ready }
 
 // View gives what is known of the door. It waits for nothing.
-func (d *Door) View() gateway.DoorView { return *d.view.Load() }
+func (d *Door) View() gateway.DoorView {
+	v := *d.view.Load()
+	if due := d.calling.Load(); due != nil && !time.Now().Before(*due) && !v.Blocked {
+		v.Blocked, v.Fault = true, true
+		v.Ailments = append(slices.Clip(v.Ailments), gateway.StrikeFaulty)
+	}
+	return v
+}
 
 // Show tells whoever stands at the door.
 func (d *Door) Show(s gateway.Signal) {
@@ -129,8 +140,8 @@ func (d *Door) Sync(ctx context.Context) error {
 	return d.queue.drain(ctx)
 }
 
-// want hands an ask to the owner and waits for the answer. The owner itself never waits, but
-// a contact's driver that breaks its promise may hold it up: nobody waits for that without end.
+// want hands an ask to the owner and waits for the answer, with a deadline: a strike's or a
+// contact's driver that breaks its promise may hold the owner up.
 func (d *Door) want(ctx context.Context, k *ask) error {
 	k.reply = make(chan error, 1)
 	late := time.NewTimer(2*d.hand.latch.within() + time.Second)
@@ -154,10 +165,41 @@ func (d *Door) want(ctx context.Context, k *ask) error {
 	}
 }
 
-// emit queues events for the record, at this instant.
+// emit tells the record of events, at this instant.
 func (d *Door) emit(durable bool, events ...gateway.Event) {
 	for i := range events {
 		events[i].Door = d.ID
 	}
-	d.queue.put(entry{d.clock.Read(), durable, events})
+	d.told = append(d.told, entry{d.clock.Read(), durable, events})
+}
+
+// answer ends an ask when this step is over.
+func (d *Door) answer(k *ask, err error) { d.answers = append(d.answers, outcome{k, err}) }
+
+type outcome struct {
+	ask *ask
+	err error
+}
+
+// conclude ends a step of the owner: what is known is there for all to see; whoever was let in
+// goes on; what has happened is queued for the record; and whoever was not let in finds that
+// there.
+func (d *Door) conclude() {
+	d.publish()
+	for _, o := range d.answers {
+		if o.err == nil {
+			o.ask.reply <- nil
+			runtime.Gosched() // before whoever writes the record
+		}
+	}
+	for _, e := range d.told {
+		d.queue.put(e)
+	}
+	for _, o := range d.answers {
+		if o.err != nil {
+			o.ask.reply <- o.err
+		}
+	}
+	d.told, d.answers = nil, nil
+	d.answerLookers()
 }

@@ -62,7 +62,7 @@ func (m *model) advance(by time.Duration) {
 			next, secures = max(min(m.deadline, m.began+time.Minute), m.again, m.now), true
 		}
 		if m.leaf == gateway.ContactOpen && m.HeldOpenAfter > 0 {
-			if at := max(m.opened+m.HeldOpenAfter<<m.alarms, m.now); at <= next {
+			if at := max(m.opened+m.HeldOpenAfter<<m.alarms, m.now); at < next {
 				next, secures = at, false
 			}
 		}

@@ -14,6 +14,7 @@ const LongestRelease = time.Minute
 
 // The bounds of what goes wrong with a latch.
 const (
+	mostRunning  = 16               // of those whom one release is for: a crowd is no longer list
 	strikeAgain  = time.Second      // after a strike could not be secured
 	lockAgain    = time.Minute      // the longest wait for a lock, whose battery each try costs
 	provesWithin = 5 * time.Second  // a lock that said it locked
@@ -31,7 +32,7 @@ func (d *Door) consider(k *ask) {
 		return
 	}
 	if err := d.refuse(k); err != nil {
-		k.reply <- err
+		d.answer(k, err)
 		return
 	}
 	if k.retry {
@@ -76,11 +77,21 @@ func (d *Door) request() {
 	}
 }
 
-// move makes a call into the latch.
+// move makes a call into the latch: a strike's here and now, a lock's by the hand.
 func (d *Door) move(c *call, now time.Time) {
 	c.due = now.Add(d.hand.latch.within() + answerGrace)
 	d.call = c
-	d.hand.calls <- c.release
+	if d.hw.Lock != nil {
+		d.hand.calls <- c.release
+		return
+	}
+	d.calling.Store(&c.due)
+	err := d.hand.call(c.release)
+	d.calling.Store(nil)
+	if !time.Now().Before(c.due) {
+		d.overdue()
+	}
+	d.answered(err)
 }
 
 // overdue gives up on the answer to a call: whoever waits for it is told, and the door is
@@ -99,7 +110,7 @@ func (d *Door) overdue() {
 		d.heard(gateway.LockUnknown)
 	}
 	for _, k := range d.next {
-		k.reply <- d.refuse(k)
+		d.answer(k, d.refuse(k))
 	}
 	d.next, d.exit = nil, false
 }
@@ -171,7 +182,7 @@ func (d *Door) releaseFailed(c *call, err error) {
 	}
 	for _, k := range c.asks {
 		d.failed(k.attempt)
-		k.reply <- err
+		d.answer(k, err)
 	}
 	if c.opened {
 		d.emit(true, gateway.Event{Type: gateway.DoorForcedOpen})
@@ -197,7 +208,9 @@ func (d *Door) admit(c *call, now time.Time) {
 			g.secured = time.Time{}
 		}
 		d.last = a
-		d.running = append(d.running, a)
+		if d.running = append(d.running, a); len(d.running) > mostRunning {
+			d.running = d.running[1:]
+		}
 		d.emit(false, released.Of(a))
 		d.Show(gateway.SignalGranted)
 		switch {
@@ -211,7 +224,7 @@ func (d *Door) admit(c *call, now time.Time) {
 				d.graces[a.Grant] = &grace{attempt: a.ID, left: retries}
 			}
 		}
-		k.reply <- nil
+		d.answer(k, nil)
 	}
 }
 

@@ -2,6 +2,8 @@ package doors
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"time"
 
 	"gardien/gateway"
@@ -11,16 +13,48 @@ import (
 const closeFor = 5 * time.Second
 
 // Run owns the door until ctx ends, then secures it and writes what is left for the record.
-// The latch is secured on a panic, too.
+// The latch is secured on a panic, too. A latch that does not answer keeps nobody from
+// stopping.
 func (d *Door) Run(ctx context.Context) error {
+	ended := make(chan any, 1)
+	go func() {
+		defer func() {
+			p := recover()
+			if p != nil {
+				p = fmt.Sprintf("%v\n%s", p, debug.Stack())
+			}
+			ended <- p
+		}()
+		d.own(ctx)
+	}()
+	var p any
+	select {
+	case p = <-ended:
+	case <-ctx.Done():
+		late := time.NewTimer(closeFor + time.Second)
+		defer late.Stop()
+		select {
+		case p = <-ended:
+		case <-late.C:
+			d.log.Error("the door is left as it is: its hardware does not answer", "door", d.ID)
+		}
+	}
+	if p != nil {
+		panic(p)
+	}
+	return nil
+}
+
+// own is the owner's life.
+func (d *Door) own(ctx context.Context) {
 	records := make(chan struct{})
 	go func() { defer close(records); d.queue.run() }()
 	go d.hand.run()
 	defer func() { d.queue.close(); <-records }()
 	defer func() { close(d.hand.calls); close(d.done) }()
-	defer d.stop()
+	defer func() { d.stop(); d.conclude() }()
 	d.begin()
-	d.publish()
+	d.conclude()
 	close(d.ready)
 	news := d.news()
 	for {
@@ -29,7 +63,7 @@ func (d *Door) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return nil
+			return
 		case k = <-d.asks:
 		case err := <-d.hand.answers:
 			d.answered(err)
@@ -53,8 +87,7 @@ func (d *Door) Run(ctx context.Context) error {
 			d.consider(k)
 		}
 		d.act(time.Now())
-		d.publish()
-		d.answerLookers()
+		d.conclude()
 	}
 }
 
@@ -140,8 +173,9 @@ func (d *Door) act(now time.Time) {
 	if d.call == nil {
 		switch at, ok := d.secureAt(); {
 		case len(d.next) > 0 || d.exit:
-			d.move(&call{release: true, asks: d.next, exit: d.exit}, now)
+			c := &call{release: true, asks: d.next, exit: d.exit}
 			d.next, d.exit = nil, false
+			d.move(c, now)
 		case ok && !now.Before(at):
 			d.stray = false
 			d.move(&call{}, now)
@@ -177,7 +211,7 @@ func (d *Door) rang() {
 func (d *Door) stop() {
 	d.closed = true
 	for _, k := range d.next {
-		k.reply <- errStopping
+		d.answer(k, errStopping)
 	}
 	d.next, d.exit = nil, false
 	late := time.NewTimer(closeFor)
@@ -206,5 +240,7 @@ func (d *Door) stop() {
 		return // a bolt is thrown for those who were let in only
 	}
 	d.move(&call{}, time.Now())
-	hear()
+	if d.call != nil {
+		hear()
+	}
 }

@@ -9,6 +9,9 @@ import (
 
 // state is what the owner of a door knows.
 type state struct {
+	told    []entry   // in this step, for the record
+	answers []outcome // to asks, in this step
+
 	closed bool // no more releases: Run ends
 
 	// The latch.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"time"
 )
 
 //go:embed shim/shim.c
@@ -15,8 +16,20 @@ var source []byte
 // ErrNoCompiler says that there is no gcc to compile the shim with.
 var ErrNoCompiler = errors.New("gcc is not installed, and without it no shim can record the I/O: apt-get install gcc")
 
+//go:embed shim/slow.c
+var slow []byte
+
 // BuildShim compiles the shim into dir and gives its path, for LD_PRELOAD.
-func BuildShim(dir string) (string, error) {
+func BuildShim(dir string) (string, error) { return compile(dir, source) }
+
+// SlowDisk compiles into dir what makes a process's flushes take so much longer, and gives the
+// environment variables for it.
+func SlowDisk(dir string, flush time.Duration) (env []string, err error) {
+	lib, err := compile(dir, slow)
+	return []string{"LD_PRELOAD=" + lib, fmt.Sprintf("GARDIEN_SYNC_US=%d", flush.Microseconds())}, err
+}
+
+func compile(dir string, source []byte) (string, error) {
 	gcc, err := exec.LookPath("gcc")
 	if err != nil {
 		return "", ErrNoCompiler

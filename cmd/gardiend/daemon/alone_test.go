@@ -203,6 +203,7 @@ func TestTasks(t *testing.T) {
 
 // part is a task that fails as it is told to.
 type part struct {
+	mu    sync.Mutex
 	run   func(context.Context) error
 	tries int
 }
@@ -210,8 +211,11 @@ type part struct {
 func (p *part) String() string         { return "part" }
 func (p *part) Ready() <-chan struct{} { return nil }
 func (p *part) Run(ctx context.Context) error {
+	p.mu.Lock()
 	p.tries++
-	return p.run(ctx)
+	run := p.run
+	p.mu.Unlock()
+	return run(ctx)
 }
 
 // A part that fails is restarted alone, ever less often; it is told once that it is down,
@@ -237,10 +241,12 @@ func TestPartsFailAlone(t *testing.T) {
 				if down, _, why := k.status(); !down || why == nil {
 					t.Errorf("down %v, %v", down, why)
 				}
+				p.mu.Lock()
 				if p.tries < 50 || p.tries > 70 {
 					t.Errorf("tried %d times in an hour", p.tries)
 				}
 				p.run = stays
+				p.mu.Unlock()
 				time.Sleep(restartMost + worksAgain)
 				synctest.Wait()
 				if down, _, _ := k.status(); down {

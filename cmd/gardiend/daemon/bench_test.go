@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/store"
+	"gardien/store/powercut"
 )
 
 // Performance is a ratio to a limit that is measured in the same run: see each
@@ -84,6 +86,42 @@ func size(b *testing.B, name string) int64 {
 	return fi.Size()
 }
 
+func median(list []float64) float64 {
+	slices.Sort(list)
+	return list[len(list)/2]
+}
+
+// BenchmarkOpeningOnACard is BenchmarkOpening on a disk whose flush costs 8 ms more, as a
+// memory card's does: ≤ 1.05.
+func BenchmarkOpeningOnACard(b *testing.B) {
+	env, err := powercut.SlowDisk(b.TempDir(), 8*time.Millisecond)
+	if errors.Is(err, powercut.ErrNoCompiler) {
+		b.Skip("skipped: ", err)
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "NONE", "-test.bench", "^BenchmarkOpening$", "-test.benchtime", fmt.Sprintf("%dx", max(b.N, 100)))
+	cmd.Env = append(os.Environ(), env...)
+	for b.Loop() {
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		b.Fatalf("%v\n%s", err, out)
+	}
+	words := strings.Fields(string(out))
+	for i, w := range words {
+		if v, err := strconv.ParseFloat(words[max(0, i-1)], 64); err == nil {
+			switch w {
+			case "ratio(≤1.25)":
+				b.ReportMetric(v, "ratio(≤1.05)")
+			case "p50-µs", "commit-µs":
+				b.ReportMetric(v, w)
+			}
+		}
+	}
+}
+
 // pinGrant makes a PIN that opens as often as wanted.
 func (h *house) pinGrant(b testing.TB, door gateway.DoorID) gateway.PIN {
 	b.Helper()
@@ -140,8 +178,9 @@ func (h *house) secured(b testing.TB, door gateway.DoorID) {
 	}
 }
 
-// BenchmarkOpening: credential → strike released, p50 ≤ 1.25 × one bare WAL+FULL commit of
-// the same bytes on the same disk.
+// BenchmarkOpening: credential → strike released against one bare WAL+FULL commit of the same
+// bytes on the same disk, in turn: the median of the pairs' ratios ≤ 1.25. It wants 2,000 pairs
+// (-benchtime 2000x).
 func BenchmarkOpening(b *testing.B) {
 	h := build(b)
 	h.start(b)
@@ -161,14 +200,16 @@ func BenchmarkOpening(b *testing.B) {
 	const frame = 1024 + 24
 	reference := newBare(b, h.dir, decision/frame)
 	var opens, commits []time.Duration
+	var ratios []float64
 	for b.Loop() {
-		opens = append(opens, h.episode(b, pin))
-		commits = append(commits, reference.commit(b))
+		commit := reference.commit(b)
+		open := h.episode(b, pin)
+		opens, commits = append(opens, open), append(commits, commit)
+		ratios = append(ratios, float64(open)/float64(commit))
 	}
-	commit := quantile(commits, 0.5)
 	b.ReportMetric(quantile(opens, 0.5), "p50-µs")
-	b.ReportMetric(commit, "commit-µs")
-	b.ReportMetric(quantile(opens, 0.5)/commit, "ratio(≤1.25)")
+	b.ReportMetric(quantile(commits, 0.5), "commit-µs")
+	b.ReportMetric(median(ratios), "ratio(≤1.25)")
 	b.ReportMetric(float64(decision/frame), "decision-pages")
 	b.ReportMetric(float64(whole), "episode-wal-bytes(≤16384)")
 }
@@ -261,8 +302,8 @@ func BenchmarkStart(b *testing.B) {
 	b.ReportMetric(quantile(starts, 0.5)/quantile(checks, 0.5), "ratio(≤2)")
 }
 
-// BenchmarkIdle: the real gardiend at rest: RSS ≤ 25 MiB, ≤ 2 wake-ups a second, and no
-// disk write. It watches for ten seconds, once.
+// BenchmarkIdle: the real gardiend at rest, seen from outside: RSS ≤ 20 MiB, ≤ 1 wake-up a
+// second, and no disk write. It watches for half a minute, once.
 func BenchmarkIdle(b *testing.B) {
 	h := build(b)
 	bin := filepath.Join(h.dir, "gardiend")
@@ -283,16 +324,16 @@ func BenchmarkIdle(b *testing.B) {
 		<-time.After(50 * time.Millisecond)
 	}
 	client.Close() // a connection that waits is not idleness
-	const watch = 10 * time.Second
-	<-time.After(3 * time.Second)
+	const watch = 30 * time.Second
+	<-time.After(40 * time.Second) // the first sweep after the last commit marks its place in the shared memory
 	wake, wrote := switches(b, cmd.Process.Pid), written(b, cmd.Process.Pid)
 	<-time.After(watch)
 	perSecond := float64(switches(b, cmd.Process.Pid)-wake) / watch.Seconds()
 	rss := field(b, fmt.Sprintf("/proc/%d/status", cmd.Process.Pid), "VmRSS:") / 1024
 	for b.Loop() {
 	}
-	b.ReportMetric(rss, "RSS-MiB(≤25)")
-	b.ReportMetric(perSecond, "wake-ups/s(≤2)")
+	b.ReportMetric(rss, "RSS-MiB(≤20)")
+	b.ReportMetric(perSecond, "wake-ups/s(≤1)")
 	b.ReportMetric(written(b, cmd.Process.Pid)-wrote, "bytes-written(=0)")
 }
 
