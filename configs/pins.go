@@ -11,7 +11,7 @@ import (
 // Wire is a line that the configuration names.
 type Wire struct {
 	Key string // of the configuration, as in doors[0].strike.pin
-	Pin gateway.Pin
+	Pin gateway.Line
 }
 
 // named is a key that names a line, or ought to.
@@ -26,7 +26,7 @@ func (n *named) wired() bool { return slices.Contains([]string{"gpio", "wiegand"
 // Wires gives every line of the configuration, which Load has checked.
 func (c *Config) Wires() (list []Wire) {
 	for _, n := range c.named() {
-		if p, err := gateway.ParsePin(n.pin); err == nil && n.wired() {
+		if p, err := gateway.ParseLine(n.pin); err == nil && n.wired() {
 			list = append(list, Wire{n.key, p})
 		}
 	}
@@ -86,7 +86,7 @@ func (c *Config) named() (list []named) {
 // pins checks the names of lines, that none is used twice, and that none lets a strike go
 // while the computer starts (F3).
 func (l *loader) pins(c *Config, bad func(key, problem, remedy string)) {
-	used := map[gateway.Pin]string{}
+	used := map[gateway.Line]string{}
 	for _, n := range c.named() {
 		switch {
 		case n.driver == "sim" && n.pin != "":
@@ -98,7 +98,7 @@ func (l *loader) pins(c *Config, bad func(key, problem, remedy string)) {
 			bad(n.key, "missing", n.missing)
 			continue
 		}
-		p, err := gateway.ParsePin(n.pin)
+		p, err := gateway.ParseLine(n.pin)
 		if err != nil {
 			problem, remedy, _ := strings.Cut(err.Error(), ": ")
 			bad(n.key, problem, remedy)
@@ -124,7 +124,7 @@ func (l *loader) pins(c *Config, bad func(key, problem, remedy string)) {
 // atReset refuses a line whose pull resistor releases the strike from power-on until
 // gardiend runs.
 func (l *loader) atReset(key string, s *Strike, bad func(key, problem, remedy string)) {
-	p, err := gateway.ParsePin(s.Pin)
+	p, err := gateway.ParseLine(s.Pin)
 	if err != nil {
 		return
 	}

@@ -110,9 +110,9 @@ func BenchmarkGPIOEdge(b *testing.B) {
 
 	// Bare: an edge.
 	chip := gpiosim.New(b, "IN", "OUT")
-	pins := make([]gateway.Pin, 2)
+	pins := make([]gateway.Line, 2)
 	for i := range pins {
-		pins[i], _ = gateway.ParsePin(chip.Pin(i))
+		pins[i], _ = gateway.ParseLine(chip.Pin(i))
 	}
 	in, out := gpio.NewLine(gpio.LineOpts{Consumer: "bench"}, pins[0]), gpio.NewLine(gpio.LineOpts{Consumer: "bench"}, pins[1])
 	defer in.Close()

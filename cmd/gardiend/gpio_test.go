@@ -364,7 +364,7 @@ func TestGPIORestarts(t *testing.T) {
 func TestGPIOLineComesLater(t *testing.T) {
 	t.Parallel()
 	w := newWired(t, "")
-	pin, err := gateway.ParsePin(w.chip.Pin(strikeLine))
+	pin, err := gateway.ParseLine(w.chip.Pin(strikeLine))
 	w.check(err)
 	other := gpio.NewLine(gpio.LineOpts{Consumer: "another program"}, pin)
 	w.check(other.Out(false))

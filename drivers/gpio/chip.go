@@ -35,7 +35,7 @@ type chip struct {
 }
 
 // Find looks a pin up in the kernel. It requests nothing.
-func Find(p gateway.Pin) (Address, error) {
+func Find(p gateway.Line) (Address, error) {
 	chips, err := chips()
 	if err != nil {
 		return Address{}, err
@@ -45,10 +45,10 @@ func Find(p gateway.Pin) (Address, error) {
 			if c.name != p.Chip && c.label != p.Chip {
 				continue
 			}
-			if p.Line >= c.lines {
+			if p.Number >= c.lines {
 				return Address{}, fmt.Errorf("%s: the chip has lines 0 to %d", p, c.lines-1)
 			}
-			return Address{c.path, c.name, c.label, p.Line}, nil
+			return Address{c.path, c.name, c.label, p.Number}, nil
 		}
 		return Address{}, fmt.Errorf("%s: there is no such chip: this machine has %s", p, list(chips))
 	}

@@ -30,7 +30,7 @@ func TestMain(m *testing.M) {
 
 // hold is another process: it releases a strike and waits to be killed.
 func hold(at string) {
-	p, err := gateway.ParsePin(at)
+	p, err := gateway.ParseLine(at)
 	if err != nil {
 		panic(err)
 	}
@@ -47,9 +47,9 @@ func hold(at string) {
 
 func line(t *testing.T, o LineOpts, names ...string) *Line {
 	t.Helper()
-	var pins []gateway.Pin
+	var pins []gateway.Line
 	for _, n := range names {
-		p, err := gateway.ParsePin(n)
+		p, err := gateway.ParseLine(n)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,7 +108,7 @@ func TestFind(t *testing.T) {
 		"GPIO17": c.Name() + " line 1", "P1_11": c.Name() + " line 1", "P1_7": c.Name() + " line 2",
 		c.Name() + ":0": c.Name() + " line 0", c.Label + ":2": c.Name() + " line 2",
 	} {
-		p, _ := gateway.ParsePin(in)
+		p, _ := gateway.ParseLine(in)
 		a, err := Find(p)
 		if err != nil || a.String() != want {
 			t.Errorf("%s: %v, %v, want %s", in, a, err, want)
@@ -120,13 +120,13 @@ func TestFind(t *testing.T) {
 		c.Name() + ":3":   "the chip has lines 0 to 2",
 		"pinctrl-rp1:100": "there is no such chip",
 	} {
-		p, _ := gateway.ParsePin(in)
+		p, _ := gateway.ParseLine(in)
 		if _, err := Find(p); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", in, err, want)
 		}
 	}
 	gpiosim.New(t, "GPIO17")
-	p, _ := gateway.ParsePin("GPIO17")
+	p, _ := gateway.ParseLine("GPIO17")
 	if _, err := Find(p); err == nil || !strings.Contains(err.Error(), "write the pin as chip:line") {
 		t.Errorf("two lines of one name: %v", err)
 	}

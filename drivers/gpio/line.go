@@ -49,7 +49,7 @@ func sample(p gpio.PinIn) (gpio.Level, error) {
 // Line is one or several lines of one chip of the kernel. It implements gpio.PinIO for
 // the first. Nothing is requested before In or Out. Its methods are safe for concurrent use.
 type Line struct {
-	pins     []gateway.Pin
+	pins     []gateway.Line
 	consumer string
 	debounce time.Duration
 
@@ -76,7 +76,7 @@ type LineOpts struct {
 }
 
 // NewLine names lines of one chip.
-func NewLine(o LineOpts, pins ...gateway.Pin) *Line {
+func NewLine(o LineOpts, pins ...gateway.Line) *Line {
 	return &Line{pins: pins, consumer: o.Consumer, debounce: o.Debounce}
 }
 

@@ -41,7 +41,7 @@ func TestPi(t *testing.T) {
 	}
 	t.Log(Board())
 	for in, offset := range map[string]int{"GPIO17": 17, "P1_11": 17, "pinctrl-bcm2835:17": 17, "GPIO4": 4} {
-		p, err := gateway.ParsePin(in)
+		p, err := gateway.ParseLine(in)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestPi(t *testing.T) {
 			t.Errorf("%s: %v (%s), %v", in, a, a.Label, err)
 		}
 	}
-	p, _ := gateway.ParsePin("GPIO17")
+	p, _ := gateway.ParseLine("GPIO17")
 	a, err := Find(p)
 	if err != nil {
 		t.Fatal(err)

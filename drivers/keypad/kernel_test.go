@@ -60,7 +60,7 @@ func TestKernelKeys(t *testing.T) {
 	go func() { defer close(stopped); w.run(stop) }()
 	defer func() { close(stop); <-stopped }()
 	line := func(n int) *gpio.Line {
-		p, err := gateway.ParsePin(w.chip.Pin(n))
+		p, err := gateway.ParseLine(w.chip.Pin(n))
 		if err != nil {
 			t.Fatal(err)
 		}

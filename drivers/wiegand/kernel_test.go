@@ -60,9 +60,9 @@ func TestKernelFrames(t *testing.T) {
 	var all sync.WaitGroup
 	for r := range 2 {
 		all.Go(func() {
-			var pins []gateway.Pin
+			var pins []gateway.Line
 			for i := range 2 {
-				p, err := gateway.ParsePin(chip.Pin(2*r + i))
+				p, err := gateway.ParseLine(chip.Pin(2*r + i))
 				if err != nil {
 					t.Error(err)
 				}

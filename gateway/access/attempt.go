@@ -103,6 +103,18 @@ func (r *Rules) unwell(v gateway.DoorView) []gateway.Ailment {
 
 func (r *Rules) day(at gateway.Reading) string { return at.Wall.In(r.Zone).Format(time.DateOnly) }
 
+// judge gives what speaks against a grant that a credential stands for: the rule, and the
+// residents who are asked first. It is the one way from a credential to a verdict (A1).
+func (a *attempt) judge(tx Tx, g gateway.GrantRecord, with func(*Facts)) gateway.Reason {
+	f := a.c.facts(tx, g, a.view, a.At)
+	f.Retry = a.retry
+	with(&f)
+	if reason := Verdict(Judge(f)); reason != "" {
+		return reason
+	}
+	return a.knocked(g, f.Policy)
+}
+
 // enter spends the grant and writes the intent; the caller's transaction makes both
 // durable before the strike moves (D1, A4).
 func (a *attempt) enter(tx Tx, g gateway.GrantRecord, events ...gateway.Event) gateway.Reason {
@@ -171,15 +183,9 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 		if taken.outdated == "" {
 			a.continues()
 		}
-		f := a.c.facts(tx, rec, a.view, a.At)
-		f.Outdated, f.PINRefuse, f.Retry = taken.outdated, taken.pinRefuse, a.retry
-		reason := Verdict(Judge(f))
-		if reason == "" && taken.refusal != nil {
-			reason = taken.refusal.Reason
-		}
-		if reason == "" {
-			reason = a.knocked(rec, f.Policy)
-		}
+		reason := a.judge(tx, rec, func(f *Facts) {
+			f.Outdated, f.PINRefuse, f.Intake = taken.outdated, taken.pinRefuse, taken.refusal
+		})
 		if reason != "" {
 			return reason, taken.isNew
 		}
@@ -252,13 +258,7 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 		if !home && pausedToday(t, a.At, a.c.rules.Load().Zone) {
 			return gateway.LockedOut, false
 		}
-		f := a.c.facts(tx, rec, a.view, a.At)
-		f.PIN, f.Retry = &p, a.retry
-		reason := Verdict(Judge(f))
-		if reason == "" {
-			reason = a.knocked(rec, f.Policy)
-		}
-		if reason != "" {
+		if reason := a.judge(tx, rec, func(f *Facts) { f.PIN = &p }); reason != "" {
 			return reason, false
 		}
 		if a.repeat != nil {
@@ -304,13 +304,7 @@ func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, 
 		}
 		a.Grant, a.sub = rec.ID, rec.Sub
 		a.continues()
-		f := a.c.facts(tx, rec, a.view, a.At)
-		f.Card, f.Retry = true, a.retry
-		reason := Verdict(Judge(f))
-		if reason == "" {
-			reason = a.knocked(rec, f.Policy)
-		}
-		if reason != "" {
+		if reason := a.judge(tx, rec, func(f *Facts) { f.Card = true }); reason != "" {
 			return reason, false
 		}
 		return a.enter(tx, rec), false

@@ -78,15 +78,11 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 		if g.NotBefore.After(a.At.Earliest) {
 			g.NotBefore = a.At.Earliest
 		}
-		f := a.c.facts(tx, g, a.view, a.At)
-		f.Command = true
-		reason := Verdict(Judge(f))
-		if reason == "" && a.c.beforeBirth(m, a.At) {
-			reason = gateway.Expired
-		}
-		if reason == "" {
-			reason = a.knocked(g, f.Policy)
-		}
+		reason := a.judge(tx, g, func(f *Facts) {
+			if f.Command = true; a.c.beforeBirth(m, a.At) {
+				f.Intake = &gateway.Refusal{Reason: gateway.Expired, Detail: "it was issued before this process began"}
+			}
+		})
 		if reason != "" {
 			return reason, fresh
 		}

@@ -27,6 +27,7 @@ type Facts struct {
 	PIN       *gateway.PINRecord // of the PIN that was typed, or that the grant has here
 	Card      bool               // a card is presented
 	PINRefuse string             // a PIN that was refused when the grant came: why
+	Intake    *gateway.Refusal   // why what is presented was not taken in
 	Retry     bool               // within the retry grace of an entry that nobody took
 	Command   bool               // an issuer's command, of which Grant is made up
 }
@@ -56,6 +57,9 @@ func Judge(f Facts) []Check {
 		checks = append(checks, f.paused(), f.stale())
 	}
 	checks = append(checks, f.doorState(), f.uses())
+	if f.Intake != nil {
+		checks = append(checks, Check{Name: "intake", Reason: f.Intake.Reason, Detail: f.Intake.Detail})
+	}
 	for i := range checks {
 		checks[i].OK = checks[i].Reason == ""
 	}

@@ -43,7 +43,7 @@ func (l lockLatch) secure(ctx context.Context) error  { return l.Lock.Lock(ctx) 
 func (lockLatch) within() time.Duration               { return lockWithin }
 func (lockLatch) isLock() bool                        { return true }
 func (lockLatch) events() (released, secured gateway.EventType) {
-	return gateway.LockOpenedEvent, gateway.LockLockedEvent
+	return gateway.LockUnlockedEvent, gateway.LockLockedEvent
 }
 
 // hand makes the calls into a latch, one at a time and beside the owner of the door. There is

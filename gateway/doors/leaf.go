@@ -59,7 +59,7 @@ func (d *Door) relocked(s gateway.LockState, now time.Time) {
 	case trouble && s == gateway.LockLocked:
 		d.emit(true, gateway.Event{Type: gateway.LockLockedEvent})
 	case trouble && s == gateway.LockUnlocked:
-		d.emit(true, gateway.Event{Type: gateway.LockOpenedEvent})
+		d.emit(true, gateway.Event{Type: gateway.LockUnlockedEvent})
 	}
 }
 

@@ -425,7 +425,7 @@ func playLock(t *testing.T, seed uint64) {
 	for _, e := range r.journal.list() {
 		what, who, _ := strings.Cut(e, " ")
 		switch gateway.EventType(what) {
-		case gateway.LockOpenedEvent:
+		case gateway.LockUnlockedEvent:
 			if who != "" {
 				moves++
 			}
@@ -434,7 +434,7 @@ func playLock(t *testing.T, seed uint64) {
 			last = what
 		}
 	}
-	if moves != granted || last == string(gateway.LockOpenedEvent) {
+	if moves != granted || last == string(gateway.LockUnlockedEvent) {
 		t.Errorf("DOORS_SEED=%d: %d were let in, the record tells of %d; the last movement it tells of is %q:\n%s", seed, granted, moves, last, strings.Join(r.journal.list(), "\n"))
 	}
 	r.stop()

@@ -74,7 +74,7 @@ func (g *Gateway) Status(ctx context.Context) (api.Status, error) {
 	for _, d := range g.house {
 		noteDoor(g.view(d.ID), note)
 	}
-	for _, i := range g.reloads.Load().Issuers {
+	for _, i := range g.inForce.Load().Issuers {
 		if i.SetAside != "" {
 			note("issuer %s is set aside, and nothing of it is believed: %s; put its key set there, then systemctl restart gardiend", i.ID, i.SetAside)
 		}
@@ -327,7 +327,7 @@ func (g *Gateway) Forget(ctx context.Context, ref string) (int64, error) {
 
 // Issuers implements api.Backend.
 func (g *Gateway) Issuers(ctx context.Context) ([]api.Issuer, error) {
-	cfg := g.reloads.Load()
+	cfg := g.inForce.Load()
 	today := g.clock.Read().Wall.In(cfg.Zone()).Format(time.DateOnly)
 	list := []api.Issuer{}
 	for _, i := range cfg.Issuers {
@@ -365,13 +365,15 @@ func policyLines(i configs.Issuer) []string {
 	add(i.OfflineLimit > 0, "stops %s after it was last heard from", time.Duration(i.OfflineLimit))
 	add(i.Bearer, "grants may be scanned at a reader")
 	add(i.RemoteUnlock, "may unlock from afar")
+	add(i.Knock > 0, "residents are asked first, for %s", time.Duration(i.Knock))
+	add(i.AllowStaticCredentials, "cards are allowed")
 	return lines
 }
 
 // PauseIssuer implements api.Backend.
 func (g *Gateway) PauseIssuer(ctx context.Context, id gateway.IssuerID, paused bool) error {
 	var ids []string
-	for _, i := range g.reloads.Load().Issuers {
+	for _, i := range g.inForce.Load().Issuers {
 		if gateway.IssuerID(i.ID) == id {
 			e := gateway.Event{Type: gateway.IssuerResumed, Issuer: id}
 			if paused {
@@ -413,9 +415,9 @@ func (g *Gateway) Veto(ctx context.Context, door gateway.DoorID) error {
 
 // Descriptor implements api.Backend.
 func (g *Gateway) Descriptor(context.Context) (api.Descriptor, error) {
-	r := rules(g.reloads.Load())
+	r := rules(g.inForce.Load())
 	var issuers []gateway.IssuerID
-	for _, i := range g.reloads.Load().Issuers {
+	for _, i := range g.inForce.Load().Issuers {
 		issuers = append(issuers, gateway.IssuerID(i.ID))
 	}
 	text, err := g.identity.SignDescriptor(r.Doors, issuers, g.cfg.Gateway.TimeZone, g.clock.Read().Wall)
@@ -443,7 +445,7 @@ func (g *Gateway) Restore(ctx context.Context, r io.Reader) error {
 	g.access.Restored()
 	if err == nil {
 		g.believing.Lock()
-		err = g.believe(ctx, g.reloads.Load())
+		err = g.believe(ctx, g.inForce.Load())
 		g.believing.Unlock()
 	}
 	if err == nil && g.uplink != nil {

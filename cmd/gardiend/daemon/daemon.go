@@ -67,7 +67,7 @@ type Gateway struct {
 	linkUp    <-chan struct{}
 	believing sync.Mutex // rules and key sets change together
 	started   time.Time
-	reloads   atomic.Pointer[configs.Config] // the rules in force
+	inForce   atomic.Pointer[configs.Config] // the configuration whose issuers are believed
 }
 
 // Run runs a gateway until ctx ends. What it returns is one clear line; nil means that
@@ -80,7 +80,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	g := &Gateway{opts: o, log: o.Log, cfg: cfg}
-	g.reloads.Store(cfg)
+	g.inForce.Store(cfg)
 	release, err := lockState(cfg.Gateway.StateDir)
 	if err != nil {
 		return err
@@ -361,7 +361,7 @@ func (g *Gateway) adopt(ctx context.Context, cfg *configs.Config) error {
 		return err
 	}
 	g.access.SetRules(rules(cfg))
-	g.reloads.Store(cfg)
+	g.inForce.Store(cfg)
 	return nil
 }
 

@@ -132,9 +132,9 @@ func (r registration) Descriptor() (text, fingerprint string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	rules := rules(r.g.reloads.Load())
+	rules := rules(r.g.inForce.Load())
 	var issuers []string
-	for _, i := range r.g.reloads.Load().Issuers {
+	for _, i := range r.g.inForce.Load().Issuers {
 		issuers = append(issuers, i.ID)
 	}
 	b, err := json.Marshal([]any{rules.Doors, issuers, r.g.cfg.Gateway.TimeZone})

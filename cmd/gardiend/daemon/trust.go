@@ -86,7 +86,7 @@ func (g *Gateway) believe(ctx context.Context, cfg *configs.Config) error {
 func (g *Gateway) rotated(iss gateway.IssuerID) {
 	g.believing.Lock()
 	defer g.believing.Unlock()
-	if err := g.believe(context.Background(), g.reloads.Load()); err != nil {
+	if err := g.believe(context.Background(), g.inForce.Load()); err != nil {
 		g.log.Error("an issuer's new keys take effect at the next start", "issuer", iss, "err", err)
 		return
 	}

@@ -48,7 +48,7 @@ func Check(cfg *configs.Config) (problems configs.Problems, notes []string) {
 		if d.Strike == nil || d.Strike.Driver != "gpio" {
 			continue
 		}
-		if p, err := gateway.ParsePin(d.Strike.Pin); err == nil {
+		if p, err := gateway.ParseLine(d.Strike.Pin); err == nil {
 			if err := releasedAtReset(p, d.Strike); err != nil {
 				problems = append(problems, cfg.Problem(fmt.Sprintf("doors[%d].strike.pin", i), err.Error(), resetRemedy))
 			}
@@ -83,7 +83,7 @@ func bootNotes(cfg *configs.Config, board gpio.Facts) (notes []string) {
 		if d.Strike == nil || d.Strike.Driver != "gpio" {
 			continue
 		}
-		p, err := gateway.ParsePin(d.Strike.Pin)
+		p, err := gateway.ParseLine(d.Strike.Pin)
 		if err != nil || p.Chip != "" {
 			continue
 		}

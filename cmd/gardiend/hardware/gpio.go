@@ -19,9 +19,9 @@ import (
 
 // line names a line of the configuration; it is requested by its driver.
 func (h *Devices) line(pin, name, kind string, debounce configs.Duration, more ...string) *gpio.Line {
-	var pins []gateway.Pin
+	var pins []gateway.Line
 	for _, s := range append([]string{pin}, more...) {
-		p, err := gateway.ParsePin(s)
+		p, err := gateway.ParseLine(s)
 		if err != nil {
 			panic(err) // Load has checked it
 		}
@@ -52,7 +52,7 @@ func wrong(cfg *configs.Config, key string, err error) error {
 
 func (h *Devices) gpioStrike(at string, d configs.Door) (gateway.Strike, error) {
 	s := d.Strike
-	p, err := gateway.ParsePin(s.Pin)
+	p, err := gateway.ParseLine(s.Pin)
 	if err != nil { // of a configuration that secure-all reads, however wrong it is
 		err = h.cfg.Problem(at+".pin", err.Error(), "gardiend --check")
 	} else if err = releasedAtReset(p, s); err != nil {
@@ -78,7 +78,7 @@ func (h *Devices) gpioStrike(at string, d configs.Door) (gateway.Strike, error) 
 var errOwned = errors.New("another gardiend has it")
 
 // isOurs reports whether a gardiend holds a line.
-func isOurs(p gateway.Pin) bool {
+func isOurs(p gateway.Line) bool {
 	a, err := gpio.Find(p)
 	return err == nil && strings.HasPrefix(gpio.Holder(a), consumer)
 }
@@ -86,12 +86,12 @@ func isOurs(p gateway.Pin) bool {
 const resetRemedy = "take another line, or, if the board holds this one itself, say at_reset: accept"
 
 // releasedAtReset holds F3 against the kernel's own name of a line: gpiochip0:4 may be GPIO4.
-func releasedAtReset(p gateway.Pin, s *configs.Strike) error {
+func releasedAtReset(p gateway.Line, s *configs.Strike) error {
 	a, err := gpio.Find(p)
 	if err != nil || !gateway.IsHeaderChip(a.Label) || s.AtReset == "accept" {
 		return nil
 	}
-	if high, known := (gateway.Pin{Header: a.Offset}).HighAtReset(); known && a.Offset < gateway.HeaderPins && high == (s.Active == "high") {
+	if high, known := (gateway.Line{Header: a.Offset}).HighAtReset(); known && a.Offset < gateway.HeaderPins && high == (s.Active == "high") {
 		return fmt.Errorf("%s is GPIO%d, whose resistor releases this strike from power-on", p, a.Offset)
 	}
 	return nil

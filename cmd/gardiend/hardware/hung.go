@@ -56,7 +56,7 @@ func holdsStrikes(cfg *configs.Config) bool {
 		if d.Strike == nil || d.Strike.Driver != "gpio" {
 			continue
 		}
-		p, err := gateway.ParsePin(d.Strike.Pin)
+		p, err := gateway.ParseLine(d.Strike.Pin)
 		if err != nil {
 			continue
 		}

@@ -54,7 +54,7 @@ func addHeld(cfg *configs.Config) {
 		return
 	}
 	for _, h := range list {
-		pin, err := gateway.ParsePin(h.Pin)
+		pin, err := gateway.ParseLine(h.Pin)
 		if err != nil {
 			continue
 		}
@@ -63,7 +63,7 @@ func addHeld(cfg *configs.Config) {
 			if d.Strike == nil || d.Strike.Driver != "gpio" {
 				continue
 			}
-			if p, err := gateway.ParsePin(d.Strike.Pin); err == nil && p == pin {
+			if p, err := gateway.ParseLine(d.Strike.Pin); err == nil && p == pin {
 				d.Strike.Active, known = h.Active, true
 			}
 		}
