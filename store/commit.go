@@ -90,7 +90,7 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 	}
 	defer s.vitals.working()()
 	before := s.head
-	tx := &Tx{s: s}
+	tx := s.newTx(nil)
 	defer func() {
 		if p := recover(); p != nil {
 			s.abort(before)
@@ -105,8 +105,8 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		return s.failed(err)
 	}
 	if s.lost != nil {
-		tx.AppendAt(*s.lost, gateway.Event{Type: gateway.DeviceOffline, Device: "database"})
-		tx.Append(gateway.Event{Type: gateway.DeviceOnline, Device: "database"})
+		tx.Record.AppendAt(*s.lost, gateway.Event{Type: gateway.DeviceOffline, Device: "database"})
+		tx.Record.Append(gateway.Event{Type: gateway.DeviceOnline, Device: "database"})
 	}
 	if err := errors.Join(tx.err, f(tx)); err != nil {
 		s.abort(before)

@@ -86,11 +86,11 @@ func (r *faultRun) run() (err error) {
 		granted.Type, released.Type, secured.Type = gateway.AccessGranted, gateway.StrikeReleased, gateway.StrikeSecured
 		head := s.Head()
 		opened := note(s.Update(ctx, func(tx *store.Tx) error {
-			tx.PutGrant(g, []byte("digest"))
-			if !tx.Spend(g.ID) {
+			tx.Grants.Put(g, []byte("digest"))
+			if !tx.Grants.Spend(g.ID) {
 				return errors.Join(tx.Err(), errors.New("not spent"))
 			}
-			return tx.Append(granted)
+			return tx.Record.Append(granted)
 		}))
 		if !opened {
 			if s.Head() != head {
@@ -100,8 +100,8 @@ func (r *faultRun) run() (err error) {
 		}
 		r.spent = append(r.spent, g.ID)
 		r.acked[s.Head()] = ""
-		note(s.Follow(ctx, func(tx *store.Tx) error { return tx.Append(released) }))
-		if note(s.Update(ctx, func(tx *store.Tx) error { return tx.Append(secured) })) {
+		note(s.Follow(ctx, func(tx *store.Tx) error { return tx.Record.Append(released) }))
+		if note(s.Update(ctx, func(tx *store.Tx) error { return tx.Record.Append(secured) })) {
 			r.acked[s.Head()] = ""
 		}
 	}
@@ -112,7 +112,7 @@ func (r *faultRun) run() (err error) {
 	}
 	r.tally["an opening denied, or its outcome lost"]++
 	r.heal()
-	if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Append(gateway.Event{Type: gateway.GatewayStopped}) }); err != nil {
+	if err := s.Update(ctx, func(tx *store.Tx) error { return tx.Record.Append(gateway.Event{Type: gateway.GatewayStopped}) }); err != nil {
 		return fmt.Errorf("after healing: %w", err)
 	}
 	r.acked[s.Head()] = ""
@@ -167,7 +167,7 @@ func (r *faultRun) look() error {
 	}
 	for _, id := range r.spent {
 		if err := s.Update(ctx, func(tx *store.Tx) error {
-			if g, found := tx.Grant(id); !found || g.Used != 1 || tx.Spend(id) {
+			if g, found := tx.Grants.Get(id); !found || g.Used != 1 || tx.Grants.Spend(id) {
 				return fmt.Errorf("REVIVED: %s", id)
 			}
 			return tx.Err()

@@ -30,7 +30,7 @@ func TestMailDigest(t *testing.T) {
 			want[i.ID] = i
 		}
 		update(t, s, func(tx *store.Tx) error {
-			tx.PutMail(gateway.FeedItem{Seq: int64(n + 1), Item: i}, n%3 != 0)
+			tx.Feed.Note(gateway.FeedItem{Seq: int64(n + 1), Item: i}, n%3 != 0)
 			return tx.Err()
 		})
 	}
@@ -38,11 +38,11 @@ func TestMailDigest(t *testing.T) {
 	for _, i := range want {
 		all = append(all, i)
 	}
-	p, d, err := s.Feed(ctx)
+	p, d, err := place(s)
 	if err != nil || p.Seq != 200 || d != gateway.DigestOf(all) {
 		t.Errorf("at %+v, digest equal %v, %v", p, d == gateway.DigestOf(all), err)
 	}
-	taken, err := s.TakenMail(ctx)
+	taken, err := store.Look(ctx, s, func(tx *store.Tx) map[string]gateway.Digest { return tx.Feed.Taken() })
 	if err != nil || len(taken) == 0 || len(taken) == len(all) {
 		t.Errorf("%d of %d are taken, %v", len(taken), len(all), err)
 	}
@@ -51,14 +51,14 @@ func TestMailDigest(t *testing.T) {
 			t.Errorf("%s has another digest", id)
 		}
 	}
-	if err := s.Resync(ctx); err != nil {
+	if err := s.Update(ctx, func(tx *store.Tx) error { tx.Feed.Resync(); return tx.Err() }); err != nil {
 		t.Fatal(err)
 	}
-	if p, _, _ := s.Feed(ctx); p != (gateway.Position{}) {
+	if p, _, _ := place(s); p != (gateway.Position{}) {
 		t.Errorf("after resync: %+v", p)
 	}
-	update(t, s, func(tx *store.Tx) error { tx.ResetMail(gateway.Position{Epoch: "e", Seq: 7}); return tx.Err() })
-	if p, d, _ := s.Feed(ctx); p.Seq != 7 || p.Epoch != "e" || d != (gateway.Digest{}) {
+	update(t, s, func(tx *store.Tx) error { tx.Feed.Reset(gateway.Position{Epoch: "e", Seq: 7}); return tx.Err() })
+	if p, d, _ := place(s); p.Seq != 7 || p.Epoch != "e" || d != (gateway.Digest{}) {
 		t.Errorf("after a reset: %+v %v", p, d)
 	}
 }
@@ -75,7 +75,7 @@ func note(t *testing.T, s *store.Store, iss gateway.IssuerID, n int) {
 	t.Helper()
 	for range n {
 		update(t, s, func(tx *store.Tx) error {
-			return tx.Append(gateway.Event{Type: gateway.GrantAdded, Issuer: iss, Grant: "g"})
+			return tx.Record.Append(gateway.Event{Type: gateway.GrantAdded, Issuer: iss, Grant: "g"})
 		})
 	}
 }
@@ -229,41 +229,41 @@ func TestRestoreOfMail(t *testing.T) {
 	const iss gateway.IssuerID = "carrier.example"
 	cmd := gateway.Command{Issuer: iss, JTI: "c", IssuedAt: start, NotAfter: start.Add(time.Second)}
 	update(t, s, func(tx *store.Tx) error {
-		tx.KeyFile(iss, []byte("file"))
-		if !tx.PutKeys(gateway.KeyRing{Issuer: iss, Version: 5, JWKS: []byte("five")}) || tx.PutKeys(gateway.KeyRing{Issuer: iss, Version: 4, JWKS: []byte("four")}) {
+		tx.Issuers.KeyFile(iss, []byte("file"))
+		if !tx.Issuers.PutKeys(gateway.KeyRing{Issuer: iss, Version: 5, JWKS: []byte("five")}) || tx.Issuers.PutKeys(gateway.KeyRing{Issuer: iss, Version: 4, JWKS: []byte("four")}) {
 			t.Error("versions of key sets do not rise")
 		}
-		tx.PutManifest(gateway.ManifestState{Manifest: gateway.Manifest{Issuer: iss, Version: 3, IssuedAt: start, NextUpdate: start.Add(time.Hour)}, Matched: true})
-		if !tx.Once(cmd) || tx.Once(cmd) {
+		tx.Issuers.PutManifest(gateway.ManifestState{Manifest: gateway.Manifest{Issuer: iss, Version: 3, IssuedAt: start, NextUpdate: start.Add(time.Hour)}, Matched: true})
+		if !tx.Issuers.NoteCommand(cmd) || tx.Issuers.NoteCommand(cmd) {
 			t.Error("a command is not once")
 		}
-		tx.PutMail(gateway.FeedItem{Seq: 4, Item: mailItem("a", 1)}, true)
+		tx.Feed.Note(gateway.FeedItem{Seq: 4, Item: mailItem("a", 1)}, true)
 		return tx.Err()
 	})
 	if err := s.Restore(ctx, bytes.NewReader(saved)); err != nil {
 		t.Fatal(err)
 	}
-	if jwks, err := s.RotatedKeys(ctx, iss); err != nil || string(jwks) != "five" {
+	if jwks, err := rotatedKeys(s, iss); err != nil || string(jwks) != "five" {
 		t.Errorf("keys %q, %v", jwks, err)
 	}
-	if p, d, err := s.Feed(ctx); err != nil || p != (gateway.Position{}) || d != (gateway.Digest{}) {
+	if p, d, err := place(s); err != nil || p != (gateway.Position{}) || d != (gateway.Digest{}) {
 		t.Errorf("the feed goes on from %+v, %v", p, err)
 	}
 	update(t, s, func(tx *store.Tx) error {
-		if tx.Once(cmd) {
+		if tx.Issuers.NoteCommand(cmd) {
 			t.Error("a command is new again")
 		}
-		if m, found := tx.Manifest(iss); !found || m.Version != 3 || !m.Matched {
+		if m, found := tx.Issuers.Manifest(iss); !found || m.Version != 3 || !m.Matched {
 			t.Errorf("manifest %+v", m)
 		}
-		tx.KeyFile(iss, []byte("file"))
+		tx.Issuers.KeyFile(iss, []byte("file"))
 		return tx.Err()
 	})
-	if jwks, _ := s.RotatedKeys(ctx, iss); string(jwks) != "five" {
+	if jwks, _ := rotatedKeys(s, iss); string(jwks) != "five" {
 		t.Error("the same file ends the rotation")
 	}
-	update(t, s, func(tx *store.Tx) error { tx.KeyFile(iss, []byte("another file")); return tx.Err() })
-	if jwks, _ := s.RotatedKeys(ctx, iss); jwks != nil {
+	update(t, s, func(tx *store.Tx) error { tx.Issuers.KeyFile(iss, []byte("another file")); return tx.Err() })
+	if jwks, _ := rotatedKeys(s, iss); jwks != nil {
 		t.Error("another file does not end the rotation")
 	}
 }

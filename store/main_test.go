@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -180,4 +181,24 @@ func openStore(dir string, c store.Clock, known bool) (*store.Store, error) {
 func oneTime(iss gateway.IssuerID, jti, sub string) gateway.Grant {
 	return gateway.Grant{ID: gateway.GrantID{Issuer: iss, JTI: jti}, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
 		IssuedAt: start, Period: gateway.Period{NotBefore: start, NotAfter: start.Add(48 * time.Hour)}, Uses: 1, Sub: sub}
+}
+
+// Shorthands for one question.
+
+func getGrant(s *store.Store, id gateway.GrantID) (g gateway.GrantRecord, found bool, err error) {
+	err = s.View(context.Background(), func(tx *store.Tx) error { g, found = tx.Grants.Get(id); return nil })
+	return g, found, err
+}
+
+func place(s *store.Store) (p gateway.Position, d gateway.Digest, err error) {
+	err = s.View(context.Background(), func(tx *store.Tx) error { p, d = tx.Feed.Place(); return nil })
+	return p, d, err
+}
+
+func rotatedKeys(s *store.Store, iss gateway.IssuerID) ([]byte, error) {
+	return store.Look(context.Background(), s, func(tx *store.Tx) []byte { return tx.Issuers.RotatedKeys(iss) })
+}
+
+func savedClock(s *store.Store) (store.ClockState, error) {
+	return store.Look(context.Background(), s, func(tx *store.Tx) store.ClockState { return tx.House.Clock() })
 }

@@ -177,7 +177,7 @@ func (s *Store) Restore(ctx context.Context, r io.Reader) error {
 
 // owner is the gateway that the database belongs to.
 func (s *Store) owner(ctx context.Context) (id gateway.GatewayID) {
-	s.state(ctx, "gateway", &id)
+	stateOf(ctx, s.read, "gateway", &id)
 	return id
 }
 
@@ -220,8 +220,8 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 		}
 		tx.voidBefore(s.clock.Read())
 		tx.newLog(ctx, s)
-		tx.Interrupt()
-		return tx.Append(gateway.Event{Type: gateway.DatabaseRestored})
+		tx.Record.Interrupt()
+		return tx.Record.Append(gateway.Event{Type: gateway.DatabaseRestored})
 	})
 	if err == nil {
 		_, err = staged.conn.ExecContext(ctx, "DETACH live")
@@ -246,7 +246,7 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 
 // newLog begins a new log in a restored record, after what has gone up: that is in the
 // live database, unless its numbers are those of another record.
-func (tx *Tx) newLog(ctx context.Context, live *Store) {
+func (tx *core) newLog(ctx context.Context, live *Store) {
 	var mine, theirs string
 	var gone, liveGone sent
 	tx.get("log", &mine)
@@ -328,16 +328,29 @@ func (s *Store) Salvage() (n int) {
 			break
 		}
 		r.PairedAt = unix(paired)
-		if s.Update(context.Background(), func(tx *Tx) error { return tx.PutResident(r, token) }) == nil {
+		if s.Update(context.Background(), func(tx *Tx) error { return tx.Residents.Put(r, token) }) == nil {
 			n++
 		}
 	}
 	return n
 }
 
+// Info is what status tells of the store.
+type Info struct {
+	Log      string `json:"log"`
+	Epoch    int    `json:"epoch"`
+	SetAside string `json:"set_aside,omitempty"`
+	Paused   bool   `json:"-"`
+}
+
 // About tells what status shows of the store.
 func (s *Store) About(ctx context.Context) (i Info, err error) {
 	i.SetAside = s.setAside
-	err = errors.Join(s.state(ctx, "log", &i.Log), s.state(ctx, "epoch", &i.Epoch), s.state(ctx, "paused", &i.Paused))
+	err = s.View(ctx, func(tx *Tx) error {
+		tx.get("log", &i.Log)
+		tx.get("epoch", &i.Epoch)
+		i.Paused = tx.House.Paused()
+		return nil
+	})
 	return i, err
 }

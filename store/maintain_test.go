@@ -36,7 +36,7 @@ func about(t *testing.T, s *store.Store) store.Info {
 
 func grant(t *testing.T, s *store.Store, jti string) gateway.GrantRecord {
 	t.Helper()
-	g, found, err := s.Grant(context.Background(), gateway.GrantID{Issuer: "carrier.example", JTI: jti})
+	g, found, err := getGrant(s, gateway.GrantID{Issuer: "carrier.example", JTI: jti})
 	if err != nil || !found {
 		t.Fatalf("grant %s: found %v, %v", jti, found, err)
 	}
@@ -66,9 +66,9 @@ func TestRestore(t *testing.T) {
 	put(t, s, revokedLater)
 	floor := start.Add(30 * 24 * time.Hour)
 	update(t, s, func(tx *store.Tx) error {
-		tx.Block(blockedLater.ID)
-		tx.PutPIN(gateway.PINRecord{Grant: unlimited.ID, Door: "front", Length: 6}, []byte("mac"))
-		tx.Floor(floor)
+		tx.Grants.Block(blockedLater.ID)
+		tx.Codes.Put(gateway.PINRecord{Grant: unlimited.ID, Door: "front", Length: 6}, []byte("mac"))
+		tx.House.Floor(floor)
 		return tx.Err()
 	})
 	fill(t, s, 50)
@@ -119,7 +119,7 @@ func TestRestore(t *testing.T) {
 	if v := verify(t, s); !v.OK || v.Events != 6 || list[5].Type != gateway.DatabaseRestored {
 		t.Errorf("%+v, last %+v", v, list[len(list)-1])
 	}
-	if saved, err := s.LoadClock(ctx); err != nil || !saved.Floor.Equal(floor) {
+	if saved, err := savedClock(s); err != nil || !saved.Floor.Equal(floor) {
 		t.Errorf("floor %v, want %v (%v)", saved.Floor, floor, err)
 	}
 	for name := range rawFiles(dir) {
@@ -187,7 +187,7 @@ func TestSetAside(t *testing.T) {
 	source := t.TempDir()
 	s := reopen(t, source, nil)
 	resident := gateway.Resident{ID: gateway.NewResidentID(), Name: "Chloé", PairedAt: start}
-	update(t, s, func(tx *store.Tx) error { return tx.PutResident(resident, []byte("token")) })
+	update(t, s, func(tx *store.Tx) error { return tx.Residents.Put(resident, []byte("token")) })
 	put(t, s, oneTime("carrier.example", "parcel", ""))
 	fill(t, s, 400)
 	if err := s.Scrub(ctx); err != nil {
@@ -197,7 +197,7 @@ func TestSetAside(t *testing.T) {
 	// Of this one the WAL alone knows all.
 	young := t.TempDir()
 	y := reopen(t, young, nil)
-	update(t, y, func(tx *store.Tx) error { return tx.PutResident(resident, []byte("token")) })
+	update(t, y, func(tx *store.Tx) error { return tx.Residents.Put(resident, []byte("token")) })
 
 	edit := func(f func([]byte) []byte) func(*testing.T, string) {
 		return func(t *testing.T, dir string) {
@@ -264,11 +264,11 @@ func TestSetAside(t *testing.T) {
 					t.Errorf("the bytes of %s are not kept in %s: %d, were %d (%v)", name, kept, len(after), len(raw), err)
 				}
 			}
-			list, err := s.Residents(ctx)
+			list, err := store.Look(ctx, s, func(tx *store.Tx) []gateway.Resident { return tx.Residents.List() })
 			if err != nil || len(list) != n || tc.residents >= 0 && n != tc.residents || n > 0 && list[0] != resident {
 				t.Errorf("salvaged %d: %v, %v", n, list, err)
 			}
-			if ok, err := s.ResidentByToken(ctx, resident.ID, []byte("token")); err != nil || ok != (n == 1) {
+			if ok, err := store.Look(ctx, s, func(tx *store.Tx) bool { return tx.Residents.HasToken(resident.ID, []byte("token")) }); err != nil || ok != (n == 1) {
 				t.Errorf("the resident opens: %v, %v", ok, err)
 			}
 			if i := about(t, s); !i.Paused || i.Epoch != 1 || i.SetAside == "" {
@@ -324,7 +324,7 @@ func TestBackup(t *testing.T) {
 		defer close(done)
 		for range 50 {
 			if err := s.Update(context.Background(), func(tx *store.Tx) error {
-				return tx.Append(gateway.Event{Type: gateway.AccessGranted, Door: "front"}, gateway.Event{Type: gateway.StrikeSecured, Door: "front"})
+				return tx.Record.Append(gateway.Event{Type: gateway.AccessGranted, Door: "front"}, gateway.Event{Type: gateway.StrikeSecured, Door: "front"})
 			}); err != nil {
 				t.Error(err)
 			}

@@ -86,10 +86,10 @@ func (v *visit) opening(i int) error {
 	r := v.clock.Read()
 	a := gateway.Attempt{ID: gateway.NewAttemptID(), Door: "front", Reader: "keypad", Grant: g.ID, At: r}
 	err := v.store.Update(ctx, func(tx *store.Tx) error {
-		tx.PutGrant(g, []byte("digest"))
-		tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: "front", Length: 8}, fmt.Append(nil, "mac", i))
-		tx.Heard(g.ID.Issuer, r.Wall)
-		return tx.AppendAt(r, gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
+		tx.Grants.Put(g, []byte("digest"))
+		tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: "front", Length: 8}, fmt.Append(nil, "mac", i))
+		tx.Issuers.Heard(g.ID.Issuer, r.Wall)
+		return tx.Record.AppendAt(r, gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
 	})
 	if err == nil {
 		err = v.ackHead("durable", "")
@@ -98,14 +98,14 @@ func (v *visit) opening(i int) error {
 		return err
 	}
 	err = v.store.Update(ctx, func(tx *store.Tx) error {
-		if !tx.Spend(g.ID) {
+		if !tx.Grants.Spend(g.ID) {
 			return errors.New("not spent")
 		}
-		tx.CountEntry(g.ID.Issuer, "2026-11-23")
-		tx.Floor(r.Earliest)
+		tx.Issuers.CountEntry(g.ID.Issuer, "2026-11-23")
+		tx.House.Floor(r.Earliest)
 		granted := gateway.AccessGranted.Of(a)
 		granted.Sub = g.Sub
-		return tx.AppendAt(r, granted)
+		return tx.Record.AppendAt(r, granted)
 	})
 	if err == nil {
 		err = v.ackHead("durable", g.ID.JTI)
@@ -114,7 +114,7 @@ func (v *visit) opening(i int) error {
 		return err
 	}
 	for _, events := range [][]gateway.Event{{gateway.StrikeReleased.Of(a)}, {gateway.DoorOpened.Of(a), gateway.AccessTaken.Of(a)}} {
-		err := v.store.Follow(ctx, func(tx *store.Tx) error { return tx.AppendAt(v.clock.Read(), events...) })
+		err := v.store.Follow(ctx, func(tx *store.Tx) error { return tx.Record.AppendAt(v.clock.Read(), events...) })
 		if err == nil {
 			err = v.ackHead("followed", "")
 		}
@@ -123,8 +123,8 @@ func (v *visit) opening(i int) error {
 		}
 	}
 	err = v.store.Update(ctx, func(tx *store.Tx) error {
-		tx.WipePINs(g.ID)
-		return tx.AppendAt(v.clock.Read(), gateway.StrikeSecured.Of(a))
+		tx.Codes.Wipe(g.ID)
+		return tx.Record.AppendAt(v.clock.Read(), gateway.StrikeSecured.Of(a))
 	})
 	if err == nil {
 		err = v.ackHead("durable", "")
@@ -138,7 +138,10 @@ func (v *visit) upkeep(i int) (err error) {
 	s := v.store
 	if i%11 == 10 {
 		floor := v.clock.Read().Wall
-		if err = s.SaveClock(ctx, store.ClockState{Floor: floor, Boot: "boot-1", BootWall: start}); err == nil {
+		if err = s.Update(ctx, func(tx *store.Tx) error {
+			tx.House.PutClock(store.ClockState{Floor: floor, Boot: "boot-1", BootWall: start})
+			return tx.Err()
+		}); err == nil {
 			err = v.ack(ack{Kind: "floor", Floor: floor})
 		}
 	}
@@ -202,7 +205,7 @@ func recoverIn(dir string) (_ *recovered, err error) {
 	if s.SetAside() != "" {
 		return nil, errors.New("CORRUPT: set aside")
 	}
-	saved, err := s.LoadClock(ctx)
+	saved, err := savedClock(s)
 	if err == nil {
 		r.floor = saved.Floor
 		err = errors.Join(s.Belong(gatewayID), s.SetClock(newClock()))
@@ -231,14 +234,14 @@ func recoverIn(dir string) (_ *recovered, err error) {
 			clear(open) // of the door, and there is one
 		}
 	}
-	grants, err := s.Grants(ctx, gateway.GrantID{}, openings)
+	grants, err := store.Look(ctx, s, func(tx *store.Tx) []gateway.GrantRecord { return tx.Grants.List(gateway.GrantID{}, openings) })
 	if err != nil {
 		return nil, err
 	}
 	rollBack := errors.New("roll back")
 	err = s.Update(ctx, func(tx *store.Tx) error {
 		for _, g := range grants {
-			r.used[g.ID.JTI] = !tx.Spend(g.ID) && g.Used == g.Uses && tx.Err() == nil
+			r.used[g.ID.JTI] = !tx.Grants.Spend(g.ID) && g.Used == g.Uses && tx.Err() == nil
 		}
 		return rollBack
 	})
@@ -252,7 +255,7 @@ func recoverIn(dir string) (_ *recovered, err error) {
 func interrupted(s *store.Store, want int) error {
 	for _, want := range []int{want, 0} {
 		n := 0
-		if err := s.Update(context.Background(), func(tx *store.Tx) error { n = tx.Interrupt(); return tx.Err() }); err != nil {
+		if err := s.Update(context.Background(), func(tx *store.Tx) error { n = tx.Record.Interrupt(); return tx.Err() }); err != nil {
 			return err
 		}
 		if n != want {

@@ -41,6 +41,9 @@ type anchor struct {
 
 var origin = anchor{1, strings.Repeat("0", 64)}
 
+// Record is the end of the hash-chained record.
+type Record struct{ *core }
+
 // canonical is an Event in the order of its member names, so that encoding/json
 // writes RFC 8785 canonical JSON: every value is an integer or ASCII without
 // characters to escape (TestCanonical holds it against another implementation).
@@ -95,7 +98,7 @@ func salted(value string) (salt []byte, commit string) {
 // is open from its access_granted until the door's strike_secured or lock_locked, or
 // until the hardware has failed it:
 // what a restart finds open was interrupted (D1).
-func (tx *Tx) Append(events ...gateway.Event) error {
+func (tx Record) Append(events ...gateway.Event) error {
 	r := tx.s.clock.Read()
 	for _, e := range events {
 		tx.append(r, e)
@@ -104,14 +107,14 @@ func (tx *Tx) Append(events ...gateway.Event) error {
 }
 
 // AppendAt is Append at a reading that was taken already.
-func (tx *Tx) AppendAt(r gateway.Reading, events ...gateway.Event) error {
+func (tx Record) AppendAt(r gateway.Reading, events ...gateway.Event) error {
 	for _, e := range events {
 		tx.append(r, e)
 	}
 	return tx.err
 }
 
-func (tx *Tx) append(r gateway.Reading, e gateway.Event) {
+func (tx *core) append(r gateway.Reading, e gateway.Event) {
 	at := r.Wall.In(tx.s.zone)
 	c := canonical{At: at.Format(gateway.TimeFormat), Attempt: e.Attempt, Boot: r.Boot, Clock: r.State, Count: e.Count,
 		Device: e.Device, Door: e.Door, Grant: e.Grant, Issuer: e.Issuer, Reader: e.Reader, Reason: e.Reason,
@@ -121,12 +124,12 @@ func (tx *Tx) append(r gateway.Reading, e gateway.Event) {
 	resSalt, c.Resident = salted(string(e.Resident))
 	body, err := json.Marshal(c)
 	if err != nil {
-		tx.err = errors.Join(tx.err, err)
+		tx.fail(err)
 		return
 	}
 	hash, err := c.chain(tx.s.head.hash)
 	if err != nil {
-		tx.err = errors.Join(tx.err, err)
+		tx.fail(err)
 		return
 	}
 	next := head{c.Seq, hash, tx.s.head.up}
@@ -152,7 +155,7 @@ type openEntry struct {
 	Grant   string            `json:"grant,omitempty"`
 }
 
-func (tx *Tx) trackEntry(e gateway.Event) {
+func (tx *core) trackEntry(e gateway.Event) {
 	key := "open/" + string(e.Door)
 	switch e.Type {
 	case gateway.AccessGranted:
@@ -177,7 +180,7 @@ func (tx *Tx) trackEntry(e gateway.Event) {
 
 // Interrupt writes an interrupted event for every entry that a crash or a power
 // cut left open, and gives how many (D1). Nothing is released again.
-func (tx *Tx) Interrupt() (n int) {
+func (tx Record) Interrupt() (n int) {
 	for _, key := range tx.keys("open/") {
 		var open []openEntry
 		tx.get(key, &open)
@@ -191,7 +194,7 @@ func (tx *Tx) Interrupt() (n int) {
 	return n
 }
 
-func (tx *Tx) saveHead() {
+func (tx *core) saveHead() {
 	tx.put("head", savedHead{tx.s.head.seq, hex.EncodeToString(tx.s.head.hash[:])})
 }
 
@@ -247,50 +250,38 @@ func (r *eventRow) dest() []any {
 }
 
 // Events gives at most limit events after a number, in order.
-func (s *Store) Events(ctx context.Context, after int64, limit int) ([]gateway.Event, error) {
-	events, err := s.events(ctx, after, limit)
-	if err != nil {
-		return nil, fmt.Errorf("store: events: %w", err)
-	}
-	return events, nil
-}
-
-// events reads in one transaction, which has one connection, and asks nothing while the
-// rows are open.
-func (s *Store) events(ctx context.Context, after int64, limit int) ([]gateway.Event, error) {
-	tx, err := s.browse.BeginTx(ctx, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer tx.Rollback()
-	first := origin
-	if err := stateOf(ctx, tx, "anchor", &first); err != nil {
-		return nil, err
-	}
-	// One row more at the front: its hash is the first event's prev.
-	rows, err := tx.QueryContext(ctx, "SELECT "+eventColumns+" FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", after, limit+1)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
+func (tx Record) Events(after int64, limit int) []gateway.Event {
 	events := []gateway.Event{}
+	first := origin
+	tx.get("anchor", &first)
 	prev := first.Prev // what stands before the first that is kept
-	for rows.Next() && len(events) < limit {
+	// One row more at the front: its hash is the first event's prev.
+	tx.each("SELECT "+eventColumns+" FROM events WHERE seq >= ? ORDER BY seq LIMIT ?", []any{after, limit + 1}, func(rows *sql.Rows) error {
 		var row eventRow
 		var c canonical
-		if err := errors.Join(rows.Scan(row.dest()...), json.Unmarshal([]byte(row.body), &c)); err != nil {
-			return nil, err
+		if err := rows.Scan(row.dest()...); err != nil {
+			return err
 		}
 		hash := hex.EncodeToString(row.hash)
-		if row.seq > after {
+		if row.seq > after && len(events) < limit {
+			if err := json.Unmarshal([]byte(row.body), &c); err != nil {
+				return err
+			}
 			e := c.event()
 			e.Sub, e.Resident = row.sub.String, gateway.ResidentID(row.resident.String)
 			e.Prev, e.Hash = prev, hash
 			events = append(events, e)
 		}
 		prev = hash
-	}
-	return events, rows.Err()
+		return nil
+	})
+	return events
+}
+
+// Events gives at most limit events after a number, in order.
+func (s *Store) Events(ctx context.Context, after int64, limit int) (list []gateway.Event, err error) {
+	err = s.Browse(ctx, func(tx *Tx) error { list = tx.Record.Events(after, limit); return nil })
+	return list, err
 }
 
 // Verification is the verdict on the record.

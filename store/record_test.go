@@ -32,7 +32,7 @@ func fill(t *testing.T, s *store.Store, n int) {
 			if i%5 == 0 {
 				e.Resident = gateway.ResidentID(fmt.Sprintf("resident-%04d", i))
 			}
-			tx.Append(e)
+			tx.Record.Append(e)
 		}
 		return tx.Err()
 	})
@@ -182,7 +182,7 @@ func everyMember() []gateway.Event {
 // TestCanonical holds the record against another implementation of RFC 8785.
 func TestCanonical(t *testing.T) {
 	s := newStore(t)
-	update(t, s, func(tx *store.Tx) error { return tx.Append(everyMember()...) })
+	update(t, s, func(tx *store.Tx) error { return tx.Record.Append(everyMember()...) })
 	rows, err := s.Conn().QueryContext(context.Background(), "SELECT body FROM events")
 	if err != nil {
 		t.Fatal(err)
@@ -208,7 +208,7 @@ func TestCanonical(t *testing.T) {
 // (§8): SHA-256(prev ‖ JCS(event without hash, sub and resident as commitments)).
 func TestHash(t *testing.T) {
 	s := newStore(t)
-	update(t, s, func(tx *store.Tx) error { return tx.Append(everyMember()...) })
+	update(t, s, func(tx *store.Tx) error { return tx.Record.Append(everyMember()...) })
 	prev := strings.Repeat("0", 64)
 	for _, e := range events(t, s) {
 		if e.Prev != prev {
@@ -311,7 +311,7 @@ func TestRetention(t *testing.T) {
 			}
 		}
 	}
-	g, found, err := s.Grant(ctx, gateway.GrantID{Issuer: "carrier.example", JTI: "old"})
+	g, found, err := getGrant(s, gateway.GrantID{Issuer: "carrier.example", JTI: "old"})
 	if err != nil || !found || g.Version != 1 || g.Sub != "" {
 		t.Errorf("the grant's version must stay, its sub not: %+v %v %v", g, found, err)
 	}
@@ -341,16 +341,16 @@ func TestForget(t *testing.T) {
 	for _, i := range order {
 		update(t, s, func(tx *store.Tx) error {
 			g := oneTime("carrier.example", fmt.Sprintf("%08x-%d", uint32(i)*2654435761, i), name(i))
-			tx.PutGrant(g, bytes.Repeat([]byte{1}, 32))
-			return tx.Append(gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
+			tx.Grants.Put(g, bytes.Repeat([]byte{1}, 32))
+			return tx.Record.Append(gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
 		})
 	}
 	var resident gateway.ResidentID = "resident-to-be-forgotten"
 	update(t, s, func(tx *store.Tx) error {
-		return tx.PutResident(gateway.Resident{ID: resident, Name: "Chloé Removed", PairedAt: start}, []byte("token"))
+		return tx.Residents.Put(gateway.Resident{ID: resident, Name: "Chloé Removed", PairedAt: start}, []byte("token"))
 	})
 	update(t, s, func(tx *store.Tx) error {
-		return tx.Append(gateway.Event{Type: gateway.ResidentPaired, Resident: resident})
+		return tx.Record.Append(gateway.Event{Type: gateway.ResidentPaired, Resident: resident})
 	})
 	before := events(t, s)
 	gone := []string{string(resident), "Chloé"}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -38,7 +39,11 @@ func (s *Store) loadState() error {
 }
 
 // value gives what a key has now; nil: nothing.
-func (tx *Tx) value(key string) []byte {
+func (tx *core) value(key string) (b []byte) {
+	if tx.reader != nil {
+		tx.row("SELECT value FROM state WHERE key = ?", []any{key}, &b)
+		return b
+	}
 	if i := tx.waiting(key); i >= 0 {
 		return tx.pending[i].value
 	}
@@ -46,7 +51,11 @@ func (tx *Tx) value(key string) []byte {
 }
 
 // set writes a row when the transaction ends; nil takes it away.
-func (tx *Tx) set(key string, value []byte) {
+func (tx *core) set(key string, value []byte) {
+	if tx.reader != nil {
+		tx.fail(errReader)
+		return
+	}
 	if i := tx.waiting(key); i >= 0 {
 		tx.pending[i].value = value
 		return
@@ -55,12 +64,12 @@ func (tx *Tx) set(key string, value []byte) {
 }
 
 // waiting finds a row that is not written yet; -1 where there is none.
-func (tx *Tx) waiting(key string) int {
+func (tx *core) waiting(key string) int {
 	return slices.IndexFunc(tx.pending, func(s setting) bool { return s.key == key })
 }
 
 // get reads a JSON value.
-func (tx *Tx) get(key string, v any) (found bool) {
+func (tx *core) get(key string, v any) (found bool) {
 	b := tx.value(key)
 	if tx.err != nil || b == nil {
 		return false
@@ -71,23 +80,23 @@ func (tx *Tx) get(key string, v any) (found bool) {
 	return tx.err == nil
 }
 
-func (tx *Tx) put(key string, v any) {
+func (tx *core) put(key string, v any) {
 	b, err := json.Marshal(v)
 	if err != nil {
-		tx.err = errors.Join(tx.err, err)
+		tx.fail(err)
 		return
 	}
 	tx.set(key, b)
 }
 
-func (tx *Tx) drop(key string) {
+func (tx *core) drop(key string) {
 	if tx.value(key) != nil {
 		tx.set(key, nil)
 	}
 }
 
 // keys lists the keys that begin so, in order.
-func (tx *Tx) keys(prefix string) (list []string) {
+func (tx *core) keys(prefix string) (list []string) {
 	for key := range tx.s.small {
 		if strings.HasPrefix(key, prefix) && tx.value(key) != nil {
 			list = append(list, key)
@@ -103,7 +112,7 @@ func (tx *Tx) keys(prefix string) (list []string) {
 }
 
 // flush writes the rows that wait, those that stay in one statement.
-func (tx *Tx) flush() {
+func (tx *core) flush() {
 	var args []any
 	for _, s := range tx.pending {
 		if s.value == nil {
@@ -119,7 +128,7 @@ func (tx *Tx) flush() {
 }
 
 // committed keeps in memory what is in the table now.
-func (tx *Tx) committed() {
+func (tx *core) committed() {
 	for _, s := range tx.pending {
 		if s.value == nil {
 			delete(tx.s.small, s.key)
@@ -127,4 +136,22 @@ func (tx *Tx) committed() {
 			tx.s.small[s.key] = s.value
 		}
 	}
+}
+
+type querier interface {
+	QueryRowContext(context.Context, string, ...any) *sql.Row
+}
+
+// stateOf reads a JSON value of the table by another connection than a transaction's; v stays
+// as it is where there is none.
+func stateOf(ctx context.Context, q querier, key string, v any) error {
+	var b []byte
+	err := q.QueryRowContext(ctx, "SELECT value FROM state WHERE key = ?", key).Scan(&b)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err == nil {
+		err = json.Unmarshal(b, v)
+	}
+	return err
 }

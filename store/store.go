@@ -296,8 +296,8 @@ func (s *Store) SetClock(c Clock) error {
 	return s.Update(context.Background(), func(tx *Tx) error {
 		return errors.Join(
 			tx.voidBefore(s.clock.Read()),
-			tx.SetPaused(true),
-			tx.Append(gateway.Event{Type: gateway.DatabaseSetAside}),
+			tx.House.SetPaused(true),
+			tx.Record.Append(gateway.Event{Type: gateway.DatabaseSetAside}),
 		)
 	})
 }

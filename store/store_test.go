@@ -53,7 +53,7 @@ func put(t *testing.T, s *store.Store, grants ...gateway.Grant) {
 	t.Helper()
 	update(t, s, func(tx *store.Tx) error {
 		for _, g := range grants {
-			tx.PutGrant(g, []byte("digest"))
+			tx.Grants.Put(g, []byte("digest"))
 		}
 		return tx.Err()
 	})
@@ -61,7 +61,7 @@ func put(t *testing.T, s *store.Store, grants ...gateway.Grant) {
 
 func spend(t *testing.T, s *store.Store, id gateway.GrantID) (ok bool) {
 	t.Helper()
-	update(t, s, func(tx *store.Tx) error { ok = tx.Spend(id); return tx.Err() })
+	update(t, s, func(tx *store.Tx) error { ok = tx.Grants.Spend(id); return tx.Err() })
 	return ok
 }
 
@@ -83,7 +83,7 @@ func TestSettings(t *testing.T) {
 			t.Errorf("%s: %v, %v", suffix, fi.Mode(), err)
 		}
 	}
-	err := s.Follow(context.Background(), func(tx *store.Tx) error { return tx.Append(gateway.Event{Type: gateway.DoorOpened}) })
+	err := s.Follow(context.Background(), func(tx *store.Tx) error { return tx.Record.Append(gateway.Event{Type: gateway.DoorOpened}) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,10 +176,10 @@ func TestSpendOnce(t *testing.T) {
 			for k := range ids {
 				i := (k + p) % len(ids)
 				err := s.Update(ctx, func(tx *store.Tx) error {
-					if !tx.Spend(ids[i]) {
+					if !tx.Grants.Spend(ids[i]) {
 						return denied
 					}
-					return tx.Append(gateway.Event{Type: gateway.AccessGranted, Door: "front", Issuer: ids[i].Issuer, Grant: ids[i].JTI})
+					return tx.Record.Append(gateway.Event{Type: gateway.AccessGranted, Door: "front", Issuer: ids[i].Issuer, Grant: ids[i].JTI})
 				})
 				switch {
 				case err == nil:
@@ -244,8 +244,8 @@ func TestRollBack(t *testing.T) {
 	for name, write := range map[string]func(context.Context, func(*store.Tx) error) error{"Update": s.Update, "Follow": s.Follow} {
 		mine := errors.New("mine")
 		err := write(ctx, func(tx *store.Tx) error {
-			tx.Spend(g.ID)
-			tx.Append(gateway.Event{Type: gateway.DoorOpened})
+			tx.Grants.Spend(g.ID)
+			tx.Record.Append(gateway.Event{Type: gateway.DoorOpened})
 			return mine
 		})
 		if !errors.Is(err, mine) {
@@ -257,7 +257,7 @@ func TestRollBack(t *testing.T) {
 					t.Errorf("%s: no panic", name)
 				}
 			}()
-			write(ctx, func(tx *store.Tx) error { tx.Spend(g.ID); panic("mine") })
+			write(ctx, func(tx *store.Tx) error { tx.Grants.Spend(g.ID); panic("mine") })
 		}()
 	}
 	if n := s.Head(); n != 2 {
@@ -293,7 +293,7 @@ func TestWatch(t *testing.T) {
 		<-grown
 	}
 	s.Update(context.Background(), func(tx *store.Tx) error {
-		tx.Append(gateway.Event{Type: gateway.DoorOpened})
+		tx.Record.Append(gateway.Event{Type: gateway.DoorOpened})
 		return errors.New("no")
 	})
 	select {
@@ -317,9 +317,9 @@ func TestInterrupt(t *testing.T) {
 	s := reopen(t, dir, nil)
 	enter := func(door gateway.DoorID, secured bool) gateway.AttemptID {
 		a := gateway.Attempt{ID: gateway.NewAttemptID(), Door: door, Reader: "keypad"}
-		update(t, s, func(tx *store.Tx) error { return tx.Append(gateway.AccessGranted.Of(a)) })
+		update(t, s, func(tx *store.Tx) error { return tx.Record.Append(gateway.AccessGranted.Of(a)) })
 		if secured {
-			update(t, s, func(tx *store.Tx) error { return tx.Append(gateway.StrikeSecured.Of(a)) })
+			update(t, s, func(tx *store.Tx) error { return tx.Record.Append(gateway.StrikeSecured.Of(a)) })
 		}
 		return a.ID
 	}

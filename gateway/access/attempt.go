@@ -69,7 +69,7 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 		}
 		if reason != "" {
 			a.recorded = true
-			return tx.AppendAt(a.At, a.denial(reason))
+			return tx.Record.AppendAt(a.At, a.denial(reason))
 		}
 		return nil
 	})
@@ -87,8 +87,8 @@ func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at 
 		f.Policy = gateway.HomePolicy(rules.Doors)
 	} else {
 		f.Policy = rules.Issuers[g.ID.Issuer].Policy // none: no doors, so denied
-		f.Issuer = tx.Issuer(g.ID.Issuer, rules.day(at))
-		f.AllPaused = tx.Paused()
+		f.Issuer = tx.Issuers.State(g.ID.Issuer, rules.day(at))
+		f.AllPaused = tx.House.Paused()
 	}
 	return f
 }
@@ -118,7 +118,7 @@ func (a *attempt) judge(tx Tx, g gateway.GrantRecord, with func(*Facts)) gateway
 // enter spends the grant and writes the intent; the caller's transaction makes both
 // durable before the strike moves (D1, A4).
 func (a *attempt) enter(tx Tx, g gateway.GrantRecord, events ...gateway.Event) gateway.Reason {
-	if !a.retry && !tx.Spend(g.ID) {
+	if !a.retry && !tx.Grants.Spend(g.ID) {
 		return gateway.UsesSpent
 	}
 	a.admit(tx, g, events...)
@@ -128,12 +128,12 @@ func (a *attempt) enter(tx Tx, g gateway.GrantRecord, events ...gateway.Event) g
 // admit writes the intent.
 func (a *attempt) admit(tx Tx, g gateway.GrantRecord, events ...gateway.Event) {
 	if !a.retry && g.ID.Issuer != gateway.HomeIssuer {
-		tx.CountEntry(g.ID.Issuer, a.c.rules.Load().day(a.At))
+		tx.Issuers.CountEntry(g.ID.Issuer, a.c.rules.Load().day(a.At))
 	}
-	tx.Floor(a.c.clock.Floor(a.At))
+	tx.House.Floor(a.c.clock.Floor(a.At))
 	granted := gateway.AccessGranted.Of(a.Attempt)
 	granted.Sub = g.Sub
-	tx.AppendAt(a.At, append([]gateway.Event{granted}, events...)...)
+	tx.Record.AppendAt(a.At, append([]gateway.Event{granted}, events...)...)
 }
 
 // continues asks the door whether this is a retry of an entry that nobody took.
@@ -155,8 +155,8 @@ func (a *attempt) resident(ctx context.Context, who gateway.ResidentID) (gateway
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		granted := gateway.AccessGranted.Of(a.Attempt)
 		granted.Resident = who
-		tx.Floor(a.c.clock.Floor(a.At))
-		tx.AppendAt(a.At, granted)
+		tx.House.Floor(a.c.clock.Floor(a.At))
+		tx.Record.AppendAt(a.At, granted)
 		return "", false
 	})
 }
@@ -232,10 +232,10 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 	mac := a.c.pinMAC(a.Door, pin)
 	a.repeats(mac)
 	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		p, live := tx.PIN(a.Door, mac)
+		p, live := tx.Codes.Find(a.Door, mac)
 		var rec gateway.GrantRecord
 		if live {
-			rec, live = tx.Grant(p.Grant)
+			rec, live = tx.Grants.Get(p.Grant)
 		}
 		if live {
 			a.Grant, a.sub = rec.ID, rec.Sub
@@ -246,12 +246,12 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 			a.Grant, a.sub, a.retry, a.repeat = gateway.GrantID{}, "", false, nil
 			var locked bool
 			if next, locked = failed(t, a.At); locked {
-				tx.AppendAt(a.At, gateway.Event{Type: gateway.ReaderLockedOut, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
+				tx.Record.AppendAt(a.At, gateway.Event{Type: gateway.ReaderLockedOut, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
 			}
 			if len(next.Recent) == alarmFailures && len(t.Recent) < alarmFailures {
-				tx.AppendAt(a.At, gateway.Event{Type: gateway.ReaderTamper, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
+				tx.Record.AppendAt(a.At, gateway.Event{Type: gateway.ReaderTamper, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
 			}
-			tx.PutThrottle(a.Reader, next)
+			tx.House.PutThrottle(a.Reader, next)
 			return gateway.WrongPIN, true
 		}
 		home := rec.ID.Issuer == gateway.HomeIssuer
@@ -265,7 +265,7 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 			return "", false
 		}
 		if next = succeeded(t, home); t.Failures != 0 || !t.PausedAt.IsZero() {
-			tx.PutThrottle(a.Reader, next)
+			tx.House.PutThrottle(a.Reader, next)
 		}
 		var also []gateway.Event
 		if p.Duress != "" {
@@ -294,10 +294,10 @@ func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, 
 	mac := a.c.cardMAC(a.Door, card)
 	a.repeats(mac)
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		p, live := tx.PIN(a.Door, mac)
+		p, live := tx.Codes.Find(a.Door, mac)
 		var rec gateway.GrantRecord
 		if live {
-			rec, live = tx.Grant(p.Grant)
+			rec, live = tx.Grants.Get(p.Grant)
 		}
 		if !live {
 			return gateway.UnknownCredential, false

@@ -67,7 +67,7 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		g := gateway.GrantRecord{Grant: gateway.Grant{ID: a.Grant, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{a.Door},
 			IssuedAt: m.IssuedAt, Period: gateway.Period{NotBefore: m.IssuedAt, NotAfter: m.NotAfter}, Uses: 1}}
-		fresh := tx.Once(m)
+		fresh := tx.Issuers.NoteCommand(m)
 		if !fresh {
 			g.Used = 1
 		} else if ahead(m.IssuedAt, a.At) == nil {

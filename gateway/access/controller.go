@@ -10,55 +10,6 @@ import (
 	"gardien/gateway"
 )
 
-// Tx is one transaction of the record; the first error of the database sticks.
-type Tx interface {
-	Grant(gateway.GrantID) (gateway.GrantRecord, bool)
-	PutGrant(g gateway.Grant, digest []byte)
-	Block(gateway.GrantID)
-	Spend(gateway.GrantID) bool
-	Ended(gateway.GrantID) bool
-	PIN(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool)
-	PutPIN(p gateway.PINRecord, mac []byte)
-	LivePINs(door gateway.DoorID, except gateway.GrantID) int
-	WipePINs(gateway.GrantID)
-	Issuer(id gateway.IssuerID, day string) gateway.IssuerState
-	CountEntry(id gateway.IssuerID, day string)
-	Heard(gateway.IssuerID, time.Time)
-	Paused() bool
-	Throttle(gateway.ReaderID) gateway.Throttle
-	PutThrottle(gateway.ReaderID, gateway.Throttle)
-	Floor(time.Time)
-	PutMail(i gateway.FeedItem, taken bool)
-	ResetMail(gateway.Position)
-	Advance(seq int64)
-	Refused(gateway.Grant) bool
-	ActiveLines(iss gateway.IssuerID, end, issued time.Time) []gateway.ManifestLine
-	Manifest(gateway.IssuerID) (gateway.ManifestState, bool)
-	PutManifest(gateway.ManifestState)
-	PutKeys(gateway.KeyRing) bool
-	Once(gateway.Command) bool
-	AppendAt(gateway.Reading, ...gateway.Event) error
-	Err() error
-}
-
-// Ledger is the durable memory.
-type Ledger interface {
-	// Update is durable when it returns; an error leaves nothing behind.
-	Update(context.Context, func(Tx) error) error
-	// Follow survives a crash at once, and a power cut from the next Update on.
-	Follow(context.Context, func(Tx) error) error
-	Ending(ctx context.Context, t time.Time, limit int) ([]gateway.GrantRecord, error)
-	SpentPINs(context.Context) ([]gateway.GrantRecord, error)
-	Grant(context.Context, gateway.GrantID) (gateway.GrantRecord, bool, error)
-	Issuer(ctx context.Context, id gateway.IssuerID, day string) (gateway.IssuerState, error)
-	Paused(context.Context) (bool, error)
-	PINOf(context.Context, gateway.GrantID, gateway.DoorID) (gateway.PINRecord, bool, error)
-	LivePINs(context.Context, gateway.DoorID) (int, error)
-	Feed(context.Context) (gateway.Position, gateway.Digest, error)
-	TakenMail(context.Context) (map[string]gateway.Digest, error)
-	Unmatched(context.Context) ([]gateway.IssuerID, error)
-}
-
 // Doors is what the decision needs of the doors. Door names are valid.
 type Doors interface {
 	// View is what is known of a door now. It waits for nothing (F12).
@@ -265,7 +216,7 @@ func (t *throttles) of(ctx context.Context, l Ledger, r gateway.ReaderID, now ga
 		return th, nil
 	}
 	var th gateway.Throttle
-	if err := l.Follow(ctx, func(tx Tx) error { th = resume(tx.Throttle(r), now); return tx.Err() }); err != nil {
+	if err := l.Follow(ctx, func(tx Tx) error { th = resume(tx.House.Throttle(r), now); return tx.Err() }); err != nil {
 		return th, err
 	}
 	if t.each == nil {

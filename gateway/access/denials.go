@@ -38,7 +38,7 @@ func (d *denials) add(ctx context.Context, c *Controller, e gateway.Event, at ga
 	}
 	if len(d.times) < denialsDurable && len(d.whole) == 0 {
 		d.times = append(d.times, at.SinceBoot)
-		if c.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.AppendAt(at, e) }) == nil {
+		if c.ledger.Update(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record.AppendAt(at, e) }) == nil {
 			return
 		}
 	}
@@ -91,11 +91,11 @@ func (d *denials) flush(ctx context.Context, c *Controller) error {
 	at := c.clock.Read()
 	err := c.ledger.Follow(context.WithoutCancel(ctx), func(tx Tx) error {
 		for _, r := range d.whole {
-			tx.AppendAt(r.at, r.event)
+			tx.Record.AppendAt(r.at, r.event)
 		}
 		for e, n := range d.counts {
 			e.Count = n
-			tx.AppendAt(at, e)
+			tx.Record.AppendAt(at, e)
 		}
 		return tx.Err()
 	})

@@ -77,9 +77,9 @@ func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.R
 	var t taken
 	err = c.ledger.Update(ctx, func(tx Tx) error {
 		if t = c.take(tx, g, at); t.refusal == nil && duress != "" {
-			tx.WipePINs(g.ID)
+			tx.Codes.Wipe(g.ID)
 			for _, door := range c.here(g) {
-				tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len(), Duress: duress}, c.pinMAC(door, g.PIN))
+				tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len(), Duress: duress}, c.pinMAC(door, g.PIN))
 			}
 		}
 		return tx.Err()
@@ -90,7 +90,8 @@ func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.R
 func (c *Controller) pinLength(ctx context.Context, doors []gateway.DoorID) (int, error) {
 	n := gateway.MinPIN
 	for _, d := range doors {
-		live, err := c.ledger.LivePINs(ctx, d)
+		live := 0
+		err := c.ledger.View(ctx, func(tx Tx) error { live = tx.Codes.Live(d, gateway.GrantID{}); return nil })
 		if err != nil {
 			return 0, err
 		}
@@ -109,7 +110,8 @@ func (c *Controller) Revoke(ctx context.Context, id gateway.GrantID) (found bool
 	if id.Issuer != gateway.HomeIssuer {
 		return c.Block(ctx, id)
 	}
-	g, found, err := c.ledger.Grant(ctx, id)
+	var g gateway.GrantRecord
+	err = c.ledger.View(ctx, func(tx Tx) error { g, found = tx.Grants.Get(id); return nil })
 	if err != nil || !found || g.Status == gateway.GrantRevoked {
 		return found, err
 	}
@@ -132,40 +134,32 @@ type Explanation struct {
 	Checks  []Check
 }
 
-// Explain answers every check for any grant and instant, as if the clock were sure.
-// Uses, pauses and the door's state are those of now.
+// Explain answers every check for any grant and instant, as if the clock were sure: by the facts
+// of an attempt. Uses, pauses and the door's state are those of now.
 func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, t time.Time) (x Explanation, found bool, err error) {
-	g, found, err := c.ledger.Grant(ctx, id)
-	if err != nil || !found {
-		return x, found, err
-	}
-	if door == "" {
-		if doors := c.here(g.Grant); len(doors) > 0 {
-			door = doors[0]
-		} else {
-			door = g.Doors[0]
-		}
-	}
 	at := gateway.Reading{Wall: t, Earliest: t, Latest: t, State: gateway.ClockSynced}
-	rules := c.rules.Load()
-	v := c.doors.View(door)
-	f := Facts{At: at, Zone: rules.Zone, Door: door, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v)}
-	if p, ok, err := c.ledger.PINOf(ctx, id, door); err != nil {
-		return x, true, err
-	} else if ok {
-		f.PIN = &p
-	}
-	if id.Issuer == gateway.HomeIssuer {
-		f.Policy = gateway.HomePolicy(rules.Doors)
-	} else {
-		f.Policy = rules.Issuers[id.Issuer].Policy
-		st, e1 := c.ledger.Issuer(ctx, id.Issuer, rules.day(at))
-		paused, e2 := c.ledger.Paused(ctx)
-		if err := errors.Join(e1, e2); err != nil {
-			return x, true, err
+	err = c.ledger.View(ctx, func(tx Tx) error {
+		var g gateway.GrantRecord
+		if g, found = tx.Grants.Get(id); !found {
+			return nil
 		}
-		f.Issuer, f.AllPaused = st, paused
-	}
-	checks := Judge(f)
-	return Explanation{door, Verdict(checks), checks}, true, nil
+		if door == "" {
+			if door = g.Doors[0]; len(c.here(g.Grant)) > 0 {
+				door = c.here(g.Grant)[0]
+			}
+		}
+		f := c.facts(tx, g, c.doors.View(door), at)
+		if p, has := tx.Codes.Of(id, door); has {
+			f.PIN = &p
+		} else {
+			f.Card = tx.Codes.HasCard(id, door)
+		}
+		checks := Judge(f)
+		if f.Policy.Knock > 0 {
+			checks = append(checks, f.knock(c.knocks.isVetoed(door)))
+		}
+		x = Explanation{door, Verdict(checks), checks}
+		return nil
+	})
+	return x, found, err
 }

@@ -23,7 +23,7 @@ type taken struct {
 // take puts a verified grant into the cache, if it is news. The highest version
 // stands for ever; a revocation is kept whatever its period, door or policy (A9).
 func (c *Controller) take(tx Tx, g gateway.Grant, at gateway.Reading) taken {
-	stored, found := tx.Grant(g.ID)
+	stored, found := tx.Grants.Get(g.ID)
 	digest := c.digest(g)
 	switch {
 	case found && g.Version < stored.Version && stored.Status == gateway.GrantRevoked:
@@ -57,12 +57,12 @@ func (c *Controller) takeNew(tx Tx, g gateway.Grant, stored gateway.GrantRecord,
 		}
 	}
 	if t.refusal != nil {
-		t.noted = tx.Refused(g)
+		t.noted = tx.Issuers.NoteRefused(g)
 		return t
 	}
 	c.keep(tx, g, digest, found, at)
 	// Read it back: what is void after a restore shows now.
-	t.record, _ = tx.Grant(g.ID)
+	t.record, _ = tx.Grants.Get(g.ID)
 	t.isNew = true
 	return t
 }
@@ -81,7 +81,7 @@ func refuseNow(g gateway.Grant, at gateway.Reading) *gateway.Refusal {
 // refusePIN holds a new PIN against the live ones of each door (P1, P11).
 func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
 	for _, door := range c.here(g) {
-		live := tx.LivePINs(door, g.ID) + 1
+		live := tx.Codes.Live(door, g.ID) + 1
 		need := gateway.PINLength(live)
 		if need == 0 {
 			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("door %s has %d live PINs, and more would make guessing easy", door, live-1)}
@@ -90,7 +90,7 @@ func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
 			return &gateway.Refusal{Reason: gateway.BeyondPolicy,
 				Detail: fmt.Sprintf("a PIN of %d digits is too short for %d live PINs at door %s: use %d digits", g.PIN.Len(), live, door, need)}
 		}
-		if p, taken := tx.PIN(door, c.pinMAC(door, g.PIN)); taken && p.Grant != g.ID {
+		if p, taken := tx.Codes.Find(door, c.pinMAC(door, g.PIN)); taken && p.Grant != g.ID {
 			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the PIN equals a live one at door %s: draw another", door)}
 		}
 	}
@@ -100,7 +100,7 @@ func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
 // refuseCard holds a new card against the live ones of each door: one card, one grant.
 func (c *Controller) refuseCard(tx Tx, g gateway.Grant) *gateway.Refusal {
 	for _, door := range c.here(g) {
-		if p, taken := tx.PIN(door, c.cardMAC(door, g.Card)); taken && p.Grant != g.ID {
+		if p, taken := tx.Codes.Find(door, c.cardMAC(door, g.Card)); taken && p.Grant != g.ID {
 			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the card opens door %s by another grant already: revoke that one first", door)}
 		}
 	}
@@ -119,16 +119,16 @@ func (c *Controller) here(g gateway.Grant) []gateway.DoorID {
 }
 
 func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at gateway.Reading) {
-	tx.WipePINs(g.ID)
-	tx.PutGrant(g, digest)
+	tx.Codes.Wipe(g.ID)
+	tx.Grants.Put(g, digest)
 	if !g.PIN.IsZero() && g.Status == gateway.GrantActive {
 		for _, door := range c.here(g) {
-			tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.pinMAC(door, g.PIN))
+			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.pinMAC(door, g.PIN))
 		}
 	}
 	if !g.Card.IsZero() && g.Status == gateway.GrantActive {
 		for _, door := range c.here(g) {
-			tx.PutPIN(gateway.PINRecord{Grant: g.ID, Door: door}, c.cardMAC(door, g.Card))
+			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door}, c.cardMAC(door, g.Card))
 		}
 	}
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
@@ -139,16 +139,16 @@ func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at 
 	case found:
 		e.Type = gateway.GrantUpdated
 	}
-	tx.AppendAt(at, e)
+	tx.Record.AppendAt(at, e)
 }
 
 // heard notes the iat of a verified document: the issuer lives, and it is not earlier.
 func (c *Controller) heard(tx Tx, iss gateway.IssuerID, iat time.Time, at gateway.Reading) {
 	if !iat.After(at.Latest.Add(iatLeeway)) {
-		tx.Heard(iss, iat)
+		tx.Issuers.Heard(iss, iat)
 	}
 	c.clock.Raise(iat)
-	tx.Floor(c.clock.Floor(at))
+	tx.House.Floor(c.clock.Floor(at))
 }
 
 // digest is a keyed hash of all claims: it tells an equal version with other claims
@@ -176,12 +176,12 @@ func (c *Controller) Block(ctx context.Context, id gateway.GrantID) (found bool,
 	at := c.clock.Read()
 	err = c.ledger.Update(ctx, func(tx Tx) error {
 		var g gateway.GrantRecord
-		if g, found = tx.Grant(id); !found || g.Block || g.Status == gateway.GrantRevoked {
+		if g, found = tx.Grants.Get(id); !found || g.Block || g.Status == gateway.GrantRevoked {
 			return tx.Err()
 		}
-		tx.Block(id)
-		tx.WipePINs(id)
-		return tx.AppendAt(at, gateway.Event{Type: gateway.GrantRevokedOn, Issuer: id.Issuer, Grant: id.JTI, Sub: g.Sub})
+		tx.Grants.Block(id)
+		tx.Codes.Wipe(id)
+		return tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantRevokedOn, Issuer: id.Issuer, Grant: id.JTI, Sub: g.Sub})
 	})
 	return found, err
 }

@@ -77,6 +77,13 @@ func (k *knocks) judge(door gateway.DoorID, id gateway.GrantID, wait time.Durati
 	return "", ripe, isNew
 }
 
+// isVetoed reports whether a veto counts at a door now.
+func (k *knocks) isVetoed(door gateway.DoorID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return counts(k.at(door).vetoed)
+}
+
 // over forgets a knock whose attempt has ended.
 func (k *knocks) over(door gateway.DoorID, id gateway.GrantID) {
 	k.mu.Lock()
@@ -161,7 +168,7 @@ func (a *attempt) tellKnock(ctx context.Context) {
 	a.newKnock = false
 	e := gateway.KnockedEvent.Of(a.Attempt)
 	e.Sub = a.sub
-	if err := a.c.ledger.Follow(ctx, func(tx Tx) error { return tx.AppendAt(a.At, e) }); err != nil {
+	if err := a.c.ledger.Follow(ctx, func(tx Tx) error { return tx.Record.AppendAt(a.At, e) }); err != nil {
 		a.c.log.Error("a knock is not told", "door", a.Door, "err", err)
 	}
 }

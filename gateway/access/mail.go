@@ -88,7 +88,7 @@ func older(what string, have, got int64) *gateway.Refusal {
 // have come. If not, something was withheld: the record says so at once, and the issuer
 // goes stale if it lasts.
 func (c *Controller) applyManifest(tx Tx, m gateway.Manifest, at gateway.Reading) (bool, *gateway.Refusal) {
-	old, had := tx.Manifest(m.Issuer)
+	old, had := tx.Issuers.Manifest(m.Issuer)
 	switch {
 	case had && m == old.Manifest:
 		return false, nil
@@ -100,9 +100,9 @@ func (c *Controller) applyManifest(tx Tx, m gateway.Manifest, at gateway.Reading
 	}
 	c.heard(tx, m.Issuer, m.IssuedAt, at)
 	state := gateway.ManifestState{Manifest: m, Matched: matches(tx, m)}
-	tx.PutManifest(state)
+	tx.Issuers.PutManifest(state)
 	if !state.Matched {
-		tx.AppendAt(at, gateway.Event{Type: gateway.GrantRejected, Issuer: m.Issuer, Reason: gateway.IssuerStale})
+		tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantRejected, Issuer: m.Issuer, Reason: gateway.IssuerStale})
 	}
 	return true, nil
 }
@@ -111,7 +111,7 @@ func (c *Controller) applyManifest(tx Tx, m gateway.Manifest, at gateway.Reading
 // it are not its business.
 func matches(tx Tx, m gateway.Manifest) bool {
 	for _, issued := range []gateway.Manifest{{IssuedAt: gateway.MaxTime}, m} {
-		lines := tx.ActiveLines(m.Issuer, m.IssuedAt, issued.IssuedAt)
+		lines := tx.Issuers.ActiveLines(m.Issuer, m.IssuedAt, issued.IssuedAt)
 		if len(lines) == m.Count && gateway.ManifestDigest(lines) == m.Digest {
 			return true
 		}
@@ -123,7 +123,7 @@ func (c *Controller) applyKeys(tx Tx, k gateway.KeyRing, at gateway.Reading) (bo
 	if r := ahead(k.IssuedAt, at); r != nil {
 		return false, r
 	}
-	if !tx.PutKeys(k) {
+	if !tx.Issuers.PutKeys(k) {
 		return false, nil
 	}
 	c.heard(tx, k.Issuer, k.IssuedAt, at)
@@ -148,7 +148,7 @@ func (c *Controller) receive(ctx context.Context, d document, place *gateway.Fee
 	changed, refusal := false, d.refusal
 	note := func(tx Tx) error {
 		if place != nil {
-			tx.PutMail(*place, refusal == nil)
+			tx.Feed.Note(*place, refusal == nil)
 		}
 		return tx.Err()
 	}
@@ -187,7 +187,7 @@ func (c *Controller) receive(ctx context.Context, d document, place *gateway.Fee
 func (c *Controller) Receive(ctx context.Context, i gateway.FeedItem) error {
 	d := c.open(i.Kind, i.Body)
 	if d.command != nil && d.refusal == nil {
-		if err := c.ledger.Follow(ctx, func(tx Tx) error { tx.PutMail(i, true); return tx.Err() }); err != nil {
+		if err := c.ledger.Follow(ctx, func(tx Tx) error { tx.Feed.Note(i, true); return tx.Err() }); err != nil {
 			return err
 		}
 		c.carryOut(ctx, *d.command)
@@ -206,7 +206,8 @@ const atOnce = 200
 // transaction, so that whatever comes between begins anew. What the gateway has taken already is not looked at again; what the snapshot does not
 // have stays, for a mailbox that says nothing deletes nothing.
 func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) error {
-	have, err := c.ledger.TakenMail(ctx)
+	var have map[string]gateway.Digest
+	err := c.ledger.View(ctx, func(tx Tx) error { have = tx.Feed.Taken(); return nil })
 	if err != nil {
 		return err
 	}
@@ -247,7 +248,7 @@ func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) err
 	early := maps.Clone(refused)
 	err = c.ledger.Update(ctx, func(tx Tx) error {
 		refused = maps.Clone(early)
-		tx.ResetMail(gateway.Position{Epoch: s.Epoch, Seq: s.Head})
+		tx.Feed.Reset(gateway.Position{Epoch: s.Epoch, Seq: s.Head})
 		// Manifests last: they speak of the grants.
 		for _, manifests := range []bool{false, true} {
 			for n, i := range s.Items {
@@ -257,7 +258,7 @@ func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) err
 				if docs[n] != nil && !applied[n] {
 					apply(tx, n)
 				}
-				tx.PutMail(gateway.FeedItem{Item: i}, refused[n] == nil && !again[n])
+				tx.Feed.Note(gateway.FeedItem{Item: i}, refused[n] == nil && !again[n])
 			}
 		}
 		return tx.Err()
@@ -308,12 +309,15 @@ func (c *Controller) openAll(items []gateway.Item, wanted func(gateway.Item) boo
 // missing or another. Where all is here, manifests that named grants still to come are
 // looked at again.
 func (c *Controller) CaughtUp(ctx context.Context, h gateway.FeedHead) (same bool, err error) {
-	p, digest, err := c.ledger.Feed(ctx)
+	var p gateway.Position
+	var digest gateway.Digest
+	var unmatched []gateway.IssuerID
+	err = c.ledger.View(ctx, func(tx Tx) error {
+		p, digest = tx.Feed.Place()
+		unmatched = tx.Issuers.Unmatched()
+		return nil
+	})
 	if err != nil || p.Epoch != h.Epoch || digest != h.Digest {
-		return false, err
-	}
-	unmatched, err := c.ledger.Unmatched(ctx)
-	if err != nil {
 		return false, err
 	}
 	for _, iss := range unmatched {
@@ -322,7 +326,7 @@ func (c *Controller) CaughtUp(ctx context.Context, h gateway.FeedHead) (same boo
 		}
 	}
 	if p.Seq < h.Head { // commands that were over
-		err = c.ledger.Follow(ctx, func(tx Tx) error { tx.Advance(h.Head); return tx.Err() })
+		err = c.ledger.Follow(ctx, func(tx Tx) error { tx.Feed.Advance(h.Head); return tx.Err() })
 	}
 	return true, err
 }
@@ -330,12 +334,12 @@ func (c *Controller) CaughtUp(ctx context.Context, h gateway.FeedHead) (same boo
 // rematch looks again whether the grants of an issuer's manifest are here.
 func (c *Controller) rematch(ctx context.Context, iss gateway.IssuerID) error {
 	err := c.ledger.Update(ctx, func(tx Tx) error {
-		m, found := tx.Manifest(iss)
+		m, found := tx.Issuers.Manifest(iss)
 		if !found || m.Matched || !matches(tx, m.Manifest) {
 			return errors.Join(tx.Err(), errDenied)
 		}
 		m.Matched = true
-		tx.PutManifest(m)
+		tx.Issuers.PutManifest(m)
 		return tx.Err()
 	})
 	if errors.Is(err, errDenied) {

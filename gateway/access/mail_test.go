@@ -7,9 +7,9 @@ import (
 	"gardien/gateway"
 )
 
-// lineTx is a Tx that knows grants for manifests.
+// lineTx is what is remembered of issuers, that knows grants for manifests.
 type lineTx struct {
-	Tx
+	Issuers
 	grants []lineGrant
 }
 
@@ -58,7 +58,7 @@ func TestManifestMatches(t *testing.T) {
 		"the count is right, the digest not": {gateway.Manifest{IssuedAt: at, Count: 2, Digest: of(a).Digest}, grants, false},
 		"the digest is right, the count not": {gateway.Manifest{IssuedAt: at, Count: 3, Digest: of(a, b).Digest}, grants, false},
 	} {
-		if got := matches(lineTx{grants: c.have}, c.m); got != c.want {
+		if got := matches(Tx{Issuers: lineTx{grants: c.have}}, c.m); got != c.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

@@ -300,4 +300,13 @@ func (f *Facts) uses() Check {
 	return c
 }
 
+// knock tells that residents are asked first; a veto counts for whoever comes.
+func (f *Facts) knock(vetoed bool) Check {
+	c := Check{Name: "residents asked first", OK: !vetoed, Detail: fmt.Sprintf("for %s, in which they may say no", f.Policy.Knock)}
+	if vetoed {
+		c.Reason, c.Detail = gateway.Vetoed, "one of them said no a short while ago"
+	}
+	return c
+}
+
 func (f *Facts) local(t time.Time) string { return t.In(f.Zone).Format(time.RFC3339) }

@@ -68,11 +68,11 @@ func (c *Controller) Sweep(ctx context.Context) error {
 // sweepSome sweeps some, and gives how many of them were over.
 func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 	at := c.clock.Read()
-	over, err := c.ledger.Ending(ctx, at.Earliest, sweepAtOnce)
-	if err != nil {
-		return 0, err
-	}
-	spent, err := c.ledger.SpentPINs(ctx)
+	var over, spent []gateway.GrantRecord
+	err = c.ledger.View(ctx, func(tx Tx) error {
+		over, spent = tx.Grants.Ending(at.Earliest, sweepAtOnce), tx.Grants.SpentPINs()
+		return nil
+	})
 	if err != nil {
 		return 0, err
 	}
@@ -88,13 +88,13 @@ func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 	}
 	return len(over), c.ledger.Update(ctx, func(tx Tx) error {
 		for _, g := range wipe {
-			tx.WipePINs(g.ID)
+			tx.Codes.Wipe(g.ID)
 		}
 		for _, g := range over {
-			tx.WipePINs(g.ID)
+			tx.Codes.Wipe(g.ID)
 			left, limited := g.UsesLeft()
-			if tx.Ended(g.ID) && g.Status == gateway.GrantActive && !g.Block && !(limited && left == 0) {
-				tx.AppendAt(at, gateway.Event{Type: gateway.GrantExpired, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
+			if tx.Grants.MarkEnded(g.ID) && g.Status == gateway.GrantActive && !g.Block && !(limited && left == 0) {
+				tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantExpired, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
 			}
 		}
 		return tx.Err()

@@ -166,7 +166,8 @@ func (g *Gateway) Nonce(addr string) (api.Nonce, error) {
 
 // Grants implements api.Backend.
 func (g *Gateway) Grants(ctx context.Context, after gateway.GrantID, limit int) ([]api.Grant, error) {
-	records, err := g.store.Grants(ctx, after, limit)
+	var records []gateway.GrantRecord
+	err := g.store.Browse(ctx, func(tx *store.Tx) error { records = tx.Grants.List(after, limit); return nil })
 	list := []api.Grant{}
 	for _, r := range records {
 		list = append(list, g.grantOf(r))
@@ -188,7 +189,7 @@ func (g *Gateway) grantOf(r gateway.GrantRecord) api.Grant {
 
 // Grant implements api.Backend.
 func (g *Gateway) Grant(ctx context.Context, id gateway.GrantID) (api.Grant, error) {
-	r, found, err := g.store.Grant(ctx, id)
+	r, found, err := g.find(ctx, id)
 	if err == nil && !found {
 		err = g.noGrant(ctx, id)
 	}
@@ -198,9 +199,14 @@ func (g *Gateway) Grant(ctx context.Context, id gateway.GrantID) (api.Grant, err
 	return g.grantOf(r), nil
 }
 
+func (g *Gateway) find(ctx context.Context, id gateway.GrantID) (r gateway.GrantRecord, found bool, err error) {
+	err = g.store.View(ctx, func(tx *store.Tx) error { r, found = tx.Grants.Get(id); return nil })
+	return r, found, err
+}
+
 // noGrant says what exists, as far as one line can.
 func (g *Gateway) noGrant(ctx context.Context, id gateway.GrantID) error {
-	records, err := g.store.Grants(ctx, gateway.GrantID{}, 6)
+	records, err := store.Look(ctx, g.store, func(tx *store.Tx) []gateway.GrantRecord { return tx.Grants.List(gateway.GrantID{}, 6) })
 	if err != nil {
 		return err
 	}
@@ -332,7 +338,7 @@ func (g *Gateway) Issuers(ctx context.Context) ([]api.Issuer, error) {
 	list := []api.Issuer{}
 	for _, i := range cfg.Issuers {
 		id := gateway.IssuerID(i.ID)
-		st, err := g.store.Issuer(ctx, id, today)
+		st, err := store.Look(ctx, g.store, func(tx *store.Tx) gateway.IssuerState { return tx.Issuers.State(id, today) })
 		if err != nil {
 			return nil, err
 		}
@@ -380,10 +386,10 @@ func (g *Gateway) PauseIssuer(ctx context.Context, id gateway.IssuerID, paused b
 				e.Type = gateway.IssuerPausedOn
 			}
 			return g.store.Update(ctx, func(tx *store.Tx) error {
-				if !tx.PauseIssuer(id, paused) {
+				if !tx.Issuers.Pause(id, paused) {
 					return tx.Err()
 				}
-				return tx.Append(e)
+				return tx.Record.Append(e)
 			})
 		}
 		ids = append(ids, i.ID)
@@ -398,10 +404,10 @@ func (g *Gateway) PauseAll(ctx context.Context, paused bool) error {
 		e.Type = gateway.IssuerPausedOn
 	}
 	return g.store.Update(ctx, func(tx *store.Tx) error {
-		if tx.Paused() == paused {
+		if tx.House.Paused() == paused {
 			return tx.Err()
 		}
-		return errors.Join(tx.SetPaused(paused), tx.Append(e))
+		return errors.Join(tx.House.SetPaused(paused), tx.Record.Append(e))
 	})
 }
 
@@ -410,7 +416,9 @@ func (g *Gateway) Veto(ctx context.Context, door gateway.DoorID) error {
 	if !g.access.Veto(door) {
 		return api.Fail(http.StatusConflict, "nobody-knocks", "nobody knocks at door %s", door)
 	}
-	return g.store.Update(ctx, func(tx *store.Tx) error { return tx.Append(gateway.Event{Type: gateway.KnockVetoed, Door: door}) })
+	return g.store.Update(ctx, func(tx *store.Tx) error {
+		return tx.Record.Append(gateway.Event{Type: gateway.KnockVetoed, Door: door})
+	})
 }
 
 // Descriptor implements api.Backend.

@@ -269,7 +269,7 @@ func BenchmarkStart(b *testing.B) {
 	for range 100 {
 		err := h.store.Update(context.Background(), func(tx *store.Tx) error {
 			for range 1000 {
-				tx.Append(e)
+				tx.Record.Append(e)
 			}
 			return tx.Err()
 		})

@@ -31,6 +31,7 @@ import (
 	"gardien/gateway/cloud"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
+	"gardien/store"
 	"gardien/store/mailbox"
 )
 
@@ -351,7 +352,7 @@ func (h *home) connected(t testing.TB) {
 func (h *home) known(t testing.TB, iss gateway.IssuerID, jti string, ver int64) {
 	t.Helper()
 	h.until(t, jti, func() bool {
-		g, found, err := h.store.Grant(context.Background(), gateway.GrantID{Issuer: iss, JTI: jti})
+		g, found, err := h.find(context.Background(), gateway.GrantID{Issuer: iss, JTI: jti})
 		return err == nil && found && g.Version >= ver
 	})
 }
@@ -511,7 +512,7 @@ func TestPoisonedItems(t *testing.T) {
 func TestManifests(t *testing.T) {
 	h := newHome(t, sqliteSky(t))
 	state := func() gateway.IssuerState {
-		s, err := h.store.Issuer(context.Background(), h.x.id, "")
+		s, err := store.Look(context.Background(), h.store, func(tx *store.Tx) gateway.IssuerState { return tx.Issuers.State(h.x.id, "") })
 		if err != nil {
 			t.Fatal(err)
 		}

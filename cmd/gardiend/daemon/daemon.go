@@ -224,7 +224,7 @@ func (g *Gateway) openClock(ctx context.Context) error {
 	if source == nil {
 		source = sourceOf(g.cfg.Clock.Source)
 	}
-	saved, err := g.store.LoadClock(ctx)
+	saved, err := store.Look(ctx, g.store, func(tx *store.Tx) store.ClockState { return tx.House.Clock() })
 	if err != nil {
 		return err
 	}
@@ -305,14 +305,14 @@ func (g *Gateway) wireAccess() {
 // begin writes what the last run left open, and that this one starts.
 func (g *Gateway) begin() error {
 	return g.store.Update(context.Background(), func(tx *store.Tx) error {
-		if n := tx.Interrupt(); n > 0 {
+		if n := tx.Record.Interrupt(); n > 0 {
 			g.log.Warn("the last run ended within an entry; nothing is released again", "entries", n)
 		}
-		tx.Append(gateway.Event{Type: gateway.GatewayStarted})
+		tx.Record.Append(gateway.Event{Type: gateway.GatewayStarted})
 		for _, i := range g.cfg.Issuers {
 			if i.SetAside != "" {
 				g.log.Error("an issuer is set aside: nothing of it is believed, and nobody whom it has granted comes in", "issuer", i.ID, "why", i.SetAside)
-				tx.Append(gateway.Event{Type: gateway.IssuerSetAside, Issuer: gateway.IssuerID(i.ID)})
+				tx.Record.Append(gateway.Event{Type: gateway.IssuerSetAside, Issuer: gateway.IssuerID(i.ID)})
 			}
 		}
 		return tx.Err()
@@ -321,7 +321,7 @@ func (g *Gateway) begin() error {
 
 // note appends an event that no transaction of its own carries.
 func (g *Gateway) note(events ...gateway.Event) {
-	if err := g.store.Update(context.Background(), func(tx *store.Tx) error { return tx.Append(events...) }); err != nil {
+	if err := g.store.Update(context.Background(), func(tx *store.Tx) error { return tx.Record.Append(events...) }); err != nil {
 		g.log.Error("an event is lost", "type", events[0].Type, "err", err)
 	}
 }

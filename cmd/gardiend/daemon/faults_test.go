@@ -105,9 +105,9 @@ func TestP6_ManyEndAtOnce(t *testing.T) {
 	err := h.store.Update(t.Context(), func(tx *store.Tx) error {
 		for i := range n {
 			id := gateway.GrantID{Issuer: "colis-x.example", JTI: fmt.Sprint("over-", i)}
-			tx.PutGrant(gateway.Grant{ID: id, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"}, IssuedAt: now.Add(-time.Hour),
+			tx.Grants.Put(gateway.Grant{ID: id, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"}, IssuedAt: now.Add(-time.Hour),
 				Period: gateway.Period{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(-time.Minute)}}, []byte("digest"))
-			tx.PutPIN(gateway.PINRecord{Grant: id, Door: "front", Length: 8}, fmt.Append(nil, "mac-", i))
+			tx.Codes.Put(gateway.PINRecord{Grant: id, Door: "front", Length: 8}, fmt.Append(nil, "mac-", i))
 		}
 		return tx.Err()
 	})
@@ -117,7 +117,7 @@ func TestP6_ManyEndAtOnce(t *testing.T) {
 	if err := h.access.Sweep(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if live, err := h.store.LivePINs(t.Context(), "front"); err != nil || live != 0 {
+	if live, err := h.livePINs(t.Context(), "front"); err != nil || live != 0 {
 		t.Errorf("%d PINs are live, %v", live, err)
 	}
 	list, err := h.store.Events(t.Context(), 0, 1000)

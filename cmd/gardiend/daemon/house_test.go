@@ -15,6 +15,7 @@ import (
 	"gardien/gateway/api"
 	"gardien/gateway/tokens"
 	"gardien/gateway/wallclock"
+	"gardien/store"
 )
 
 // house is a gateway under test, in this process, with a carrier.
@@ -119,4 +120,9 @@ func (h *house) proof(t testing.TB, key *tokens.SigningKey, door gateway.DoorID,
 		t.Fatal(err)
 	}
 	return p
+}
+
+// livePINs counts the live PINs of a door.
+func (h *house) livePINs(ctx context.Context, door gateway.DoorID) (int, error) {
+	return store.Look(ctx, h.store, func(tx *store.Tx) int { return tx.Codes.Live(door, gateway.GrantID{}) })
 }

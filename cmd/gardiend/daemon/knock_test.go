@@ -74,7 +74,7 @@ func TestKnock(t *testing.T) {
 	if err := h.Veto(t.Context(), "front"); err == nil {
 		t.Error("a veto against nobody")
 	}
-	if g, _, err := h.store.Grant(t.Context(), gateway.GrantID{Issuer: "colis-x.example", JTI: jti}); err != nil || g.Used != 1 {
+	if g, _, err := h.find(t.Context(), gateway.GrantID{Issuer: "colis-x.example", JTI: jti}); err != nil || g.Used != 1 {
 		t.Errorf("used %d, %v", g.Used, err)
 	}
 	if r := h.scan(text); r != "" {
@@ -105,7 +105,7 @@ func TestVeto(t *testing.T) {
 			t.Errorf("then: %q", r)
 		}
 	}
-	if g, found, err := h.store.Grant(t.Context(), gateway.GrantID{Issuer: "colis-x.example", JTI: jti}); err != nil || !found || g.Used != 0 {
+	if g, found, err := h.find(t.Context(), gateway.GrantID{Issuer: "colis-x.example", JTI: jti}); err != nil || !found || g.Used != 0 {
 		t.Errorf("used %d, %v, %v", g.Used, found, err)
 	}
 	h.told(t, gateway.KnockedEvent, gateway.AccessDenied, gateway.AccessDenied, gateway.AccessDenied, gateway.KnockVetoed)

@@ -66,7 +66,7 @@ func (g *Gateway) wireUplink(ctx context.Context) error {
 // noteSoftly appends an event that need not survive a power cut: a network that comes and
 // goes costs no fsync.
 func (g *Gateway) noteSoftly(ctx context.Context, t gateway.EventType) {
-	err := g.store.Follow(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.Append(gateway.Event{Type: t}) })
+	err := g.store.Follow(context.WithoutCancel(ctx), func(tx *store.Tx) error { return tx.Record.Append(gateway.Event{Type: t}) })
 	if err != nil {
 		g.log.Error("an event is lost", "type", t, "err", err)
 	}
@@ -77,7 +77,7 @@ func (g *Gateway) resync(ctx context.Context) {
 	if g.uplink == nil {
 		return
 	}
-	if err := g.store.Resync(ctx); err != nil {
+	if err := g.store.Update(ctx, func(tx *store.Tx) error { tx.Feed.Resync(); return tx.Err() }); err != nil {
 		g.log.Error("what was rejected is not looked at again", "err", err)
 		return
 	}
@@ -91,8 +91,7 @@ type mail struct {
 }
 
 func (m mail) Position(ctx context.Context) (gateway.Position, error) {
-	p, _, err := m.store.Feed(ctx)
-	return p, err
+	return store.Look(ctx, m.store, func(tx *store.Tx) gateway.Position { p, _ := tx.Feed.Place(); return p })
 }
 
 // outbox is the record as the uplink sees it.
@@ -143,7 +142,7 @@ func (r registration) Descriptor() (text, fingerprint string, err error) {
 }
 
 func (r registration) Registered(ctx context.Context) (string, error) {
-	c, err := r.g.store.Cloud(ctx)
+	c, err := r.g.cloud(ctx)
 	if err != nil || c.Origin != r.origin {
 		return "", err
 	}
@@ -151,7 +150,7 @@ func (r registration) Registered(ctx context.Context) (string, error) {
 }
 
 func (r registration) Register(ctx context.Context, fingerprint string) error {
-	return r.g.store.ChangeCloud(ctx, func(c *store.CloudState) {
+	return r.g.changeCloud(ctx, func(c *store.CloudState) {
 		c.Origin, c.Descriptor = r.origin, fingerprint
 	})
 }
@@ -160,7 +159,7 @@ func (r registration) Register(ctx context.Context, fingerprint string) error {
 type pins struct{ g *Gateway }
 
 func (p pins) Pin() []byte {
-	c, err := p.g.store.Cloud(context.Background())
+	c, err := p.g.cloud(context.Background())
 	if err != nil {
 		return nil
 	}
@@ -168,9 +167,22 @@ func (p pins) Pin() []byte {
 }
 
 func (p pins) SetPin(pin []byte) {
-	if err := p.g.store.ChangeCloud(context.Background(), func(c *store.CloudState) { c.Pin = pin }); err != nil {
+	if err := p.g.changeCloud(context.Background(), func(c *store.CloudState) { c.Pin = pin }); err != nil {
 		p.g.log.Warn("the cloud's key is not remembered", "err", err)
 	}
+}
+
+func (g *Gateway) cloud(ctx context.Context) (store.CloudState, error) {
+	return store.Look(ctx, g.store, func(tx *store.Tx) store.CloudState { return tx.House.Cloud() })
+}
+
+func (g *Gateway) changeCloud(ctx context.Context, change func(*store.CloudState)) error {
+	return g.store.Update(ctx, func(tx *store.Tx) error {
+		c := tx.House.Cloud()
+		change(&c)
+		tx.House.PutCloud(c)
+		return tx.Err()
+	})
 }
 
 // EnrolInCloud implements api.Backend.

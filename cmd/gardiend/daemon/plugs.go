@@ -21,14 +21,22 @@ import (
 // The plugs between rooms that do not know each other.
 
 // ledger is the store as access sees it.
-type ledger struct{ *store.Store }
+type ledger struct{ store *store.Store }
 
 func (l ledger) Update(ctx context.Context, f func(access.Tx) error) error {
-	return l.Store.Update(ctx, func(tx *store.Tx) error { return f(tx) })
+	return l.store.Update(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
 }
 
 func (l ledger) Follow(ctx context.Context, f func(access.Tx) error) error {
-	return l.Store.Follow(ctx, func(tx *store.Tx) error { return f(tx) })
+	return l.store.Follow(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
+}
+
+func (l ledger) View(ctx context.Context, f func(access.Tx) error) error {
+	return l.store.View(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
+}
+
+func accessTx(tx *store.Tx) access.Tx {
+	return access.Tx{Grants: tx.Grants, Codes: tx.Codes, Issuers: tx.Issuers, Feed: tx.Feed, House: tx.House, Record: tx.Record, Err: tx.Err}
 }
 
 // accessDoors is the doors as access sees them: what ails the board ails them all.
@@ -53,18 +61,18 @@ func (j journal) Record(ctx context.Context, at gateway.Reading, durable bool, e
 	if durable {
 		write = j.Update
 	}
-	return write(ctx, func(tx *store.Tx) error { return tx.AppendAt(at, events...) })
+	return write(ctx, func(tx *store.Tx) error { return tx.Record.AppendAt(at, events...) })
 }
 
 // keeper is the store as the clock sees it.
 type keeper struct{ *store.Store }
 
 func (k keeper) SaveClock(ctx context.Context, s wallclock.Saved) error {
-	return k.Store.SaveClock(ctx, store.ClockState(s))
+	return k.Update(ctx, func(tx *store.Tx) error { tx.House.PutClock(store.ClockState(s)); return tx.Err() })
 }
 
 func (k keeper) ResetClock(ctx context.Context, s wallclock.Saved) error {
-	return k.Store.ResetClock(ctx, store.ClockState(s))
+	return k.Update(ctx, func(tx *store.Tx) error { tx.House.ResetClock(store.ClockState(s)); return tx.Err() })
 }
 
 // signer is the tokens room as access sees it: it verifies, and signs what is made

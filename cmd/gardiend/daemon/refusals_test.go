@@ -8,6 +8,7 @@ import (
 
 	"gardien/gateway"
 	"gardien/gateway/access"
+	"gardien/store"
 )
 
 func homeGrant(door gateway.DoorID) access.HomeGrant {
@@ -63,14 +64,14 @@ func TestP6_SpentPINsAreWiped(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := h.store.LivePINs(ctx, "front"); err != nil || n != 1 {
+	if n, err := h.livePINs(ctx, "front"); err != nil || n != 1 {
 		t.Fatalf("%d live PINs, %v", n, err)
 	}
 	h.open(t, "front", pin)
 	if err := h.access.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := h.store.LivePINs(ctx, "front"); err != nil || n != 0 {
+	if n, err := h.livePINs(ctx, "front"); err != nil || n != 0 {
 		t.Errorf("%d live PINs after the sweep, %v", n, err)
 	}
 	// At a door with a contact the PIN may be tried again, so it stays for the grace, and
@@ -86,14 +87,14 @@ func TestP6_SpentPINsAreWiped(t *testing.T) {
 	if err := h.access.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := h.store.LivePINs(ctx, "side"); err != nil || n != 1 {
+	if n, err := h.livePINs(ctx, "side"); err != nil || n != 1 {
 		t.Errorf("%d live PINs within the grace, %v", n, err)
 	}
 	h.passDoor(t)
 	if err := h.access.Sweep(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := h.store.LivePINs(ctx, "side"); err != nil || n != 0 {
+	if n, err := h.livePINs(ctx, "side"); err != nil || n != 0 {
 		t.Errorf("%d live PINs after the entry, %v", n, err)
 	}
 }
@@ -131,7 +132,7 @@ func TestT3_FloorIsKeptWithEachDecision(t *testing.T) {
 	h.start(t)
 	before := h.clock.Read().Earliest
 	h.open(t, "front", h.pinGrant(t, "front"))
-	saved, err := h.store.LoadClock(context.Background())
+	saved, err := store.Look(context.Background(), h.store, func(tx *store.Tx) store.ClockState { return tx.House.Clock() })
 	if err != nil || saved.Floor.Before(before.Add(-1e6)) {
 		t.Errorf("floor %v, want at least %v (%v)", saved.Floor, before, err)
 	}

@@ -71,8 +71,8 @@ func (g *Gateway) Pair(ctx context.Context, req api.PairingRequest) (api.Paired,
 	token := string(id) + "." + randomText(32)
 	resident := gateway.Resident{ID: id, Name: name, PairedAt: g.clock.Read().Wall}
 	err := g.store.Update(ctx, func(tx *store.Tx) error {
-		return errors.Join(tx.PutResident(resident, g.identity.MAC("token", token)),
-			tx.Append(gateway.Event{Type: gateway.ResidentPaired, Resident: id}))
+		return errors.Join(tx.Residents.Put(resident, g.identity.MAC("token", token)),
+			tx.Record.Append(gateway.Event{Type: gateway.ResidentPaired, Resident: id}))
 	})
 	if err != nil {
 		return api.Paired{}, err
@@ -87,13 +87,14 @@ func (g *Gateway) Authenticate(ctx context.Context, token gateway.Secret) (gatew
 	if !ok || len(id) > 64 {
 		return "", false, nil
 	}
-	found, err := g.store.ResidentByToken(ctx, gateway.ResidentID(id), g.identity.MAC("token", token.Reveal()))
+	mac := g.identity.MAC("token", token.Reveal())
+	found, err := store.Look(ctx, g.store, func(tx *store.Tx) bool { return tx.Residents.HasToken(gateway.ResidentID(id), mac) })
 	return gateway.ResidentID(id), found, err
 }
 
 // Residents implements api.Backend.
 func (g *Gateway) Residents(ctx context.Context) ([]api.Resident, error) {
-	list, err := g.store.Residents(ctx)
+	list, err := g.residents(ctx)
 	out := []api.Resident{}
 	for _, r := range list {
 		out = append(out, api.Resident{ID: r.ID, Name: r.Name, PairedAt: g.stamp(r.PairedAt)})
@@ -101,14 +102,18 @@ func (g *Gateway) Residents(ctx context.Context) ([]api.Resident, error) {
 	return out, err
 }
 
+func (g *Gateway) residents(ctx context.Context) ([]gateway.Resident, error) {
+	return store.Look(ctx, g.store, func(tx *store.Tx) []gateway.Resident { return tx.Residents.List() })
+}
+
 // RemoveResident implements api.Backend.
 func (g *Gateway) RemoveResident(ctx context.Context, id gateway.ResidentID) error {
 	found := false
 	err := g.store.Update(ctx, func(tx *store.Tx) error {
-		if found = tx.RemoveResident(id); !found {
+		if found = tx.Residents.Remove(id); !found {
 			return tx.Err()
 		}
-		return tx.Append(gateway.Event{Type: gateway.ResidentRemoved, Resident: id})
+		return tx.Record.Append(gateway.Event{Type: gateway.ResidentRemoved, Resident: id})
 	})
 	if err == nil && !found {
 		return g.noResident(ctx, id)
@@ -117,7 +122,7 @@ func (g *Gateway) RemoveResident(ctx context.Context, id gateway.ResidentID) err
 }
 
 func (g *Gateway) noResident(ctx context.Context, id gateway.ResidentID) error {
-	list, err := g.store.Residents(ctx)
+	list, err := g.residents(ctx)
 	if err != nil {
 		return err
 	}
@@ -130,7 +135,7 @@ func (g *Gateway) noResident(ctx context.Context, id gateway.ResidentID) error {
 
 // Duress implements api.Backend: an untimed grant made at home whose PIN tells.
 func (g *Gateway) Duress(ctx context.Context, id gateway.ResidentID, req api.DuressRequest) (api.GrantMade, error) {
-	list, err := g.store.Residents(ctx)
+	list, err := g.residents(ctx)
 	if err != nil {
 		return api.GrantMade{}, err
 	}
@@ -164,7 +169,9 @@ const answersFor = 24 * time.Hour
 
 // Recall implements api.Backend.
 func (g *Gateway) Recall(ctx context.Context, key, body string) (a api.Answer, found, same bool, err error) {
-	wantBody, sealed, err := g.store.Answer(ctx, g.identity.MAC("answer key", key))
+	mac := g.identity.MAC("answer key", key)
+	var wantBody, sealed []byte
+	err = g.store.View(ctx, func(tx *store.Tx) error { wantBody, sealed = tx.Residents.Answer(mac); return nil })
 	if err != nil || sealed == nil {
 		return a, false, false, err
 	}
@@ -195,6 +202,6 @@ func (g *Gateway) Remember(ctx context.Context, key, body string, a api.Answer) 
 	sealed := aead.Seal(nil, nil, plain, []byte(key))
 	now := g.clock.Read().Wall
 	return g.store.Follow(ctx, func(tx *store.Tx) error {
-		return tx.PutAnswer(g.identity.MAC("answer key", key), g.identity.MAC("answer body", body), sealed, now, now.Add(-answersFor))
+		return tx.Residents.PutAnswer(g.identity.MAC("answer key", key), g.identity.MAC("answer body", body), sealed, now, now.Add(-answersFor))
 	})
 }

@@ -49,7 +49,7 @@ func (g *Gateway) believe(ctx context.Context, cfg *configs.Config) error {
 				continue // what it rotated to is kept for when its file is mended
 			}
 			sum := sha256.Sum256(i.KeySet)
-			tx.KeyFile(gateway.IssuerID(i.ID), sum[:])
+			tx.Issuers.KeyFile(gateway.IssuerID(i.ID), sum[:])
 		}
 		return tx.Err()
 	})
@@ -63,7 +63,7 @@ func (g *Gateway) believe(ctx context.Context, cfg *configs.Config) error {
 			sets[id] = tokens.KeySet{} // it is configured, and no key is its own
 			continue
 		}
-		jwks, err := g.store.RotatedKeys(ctx, id)
+		jwks, err := store.Look(ctx, g.store, func(tx *store.Tx) []byte { return tx.Issuers.RotatedKeys(id) })
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,136 @@
+package store
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"gardien/gateway"
+)
+
+// Grants is what is remembered of grants.
+type Grants struct{ *core }
+
+const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, schedule, sub, holder, digest"
+
+// Get reads what is remembered of a grant; false: nothing.
+func (tx Grants) Get(id gateway.GrantID) (gateway.GrantRecord, bool) {
+	var row grantRow
+	if !tx.row("SELECT "+grantColumns+" FROM grants WHERE iss = ? AND jti = ?", []any{id.Issuer, id.JTI}, row.dest()...) {
+		return gateway.GrantRecord{}, false
+	}
+	var void time.Time
+	if row.uses > 0 {
+		void = tx.void()
+	}
+	g, err := row.record(void)
+	if err != nil {
+		tx.err = err
+	}
+	return g, tx.err == nil
+}
+
+// Put stores a version of a grant; uses go on counting, and a block ends. The PIN is not
+// stored: see Codes.
+func (tx Grants) Put(g gateway.Grant, digest []byte) {
+	doors, err := json.Marshal(g.Doors)
+	var schedule any
+	if g.Schedule != nil && err == nil {
+		schedule, err = json.Marshal(g.Schedule)
+	}
+	if err != nil {
+		tx.fail(err)
+		return
+	}
+	tx.exec(`INSERT INTO grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, schedule, sub, holder, digest)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (iss, jti) DO UPDATE SET ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat,
+			nbf = excluded.nbf, exp = excluded.exp, uses = excluded.uses, schedule = excluded.schedule, sub = excluded.sub,
+			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0`,
+		g.ID.Issuer, g.ID.JTI, g.Version, g.Status, doors, g.IssuedAt.Unix(), g.NotBefore.Unix(), g.NotAfter.Unix(),
+		g.Uses, schedule, orNull(g.Sub), orNull(g.Holder), digest)
+}
+
+// Block denies a grant here until a higher version of it comes.
+func (tx Grants) Block(id gateway.GrantID) {
+	tx.exec("UPDATE grants SET block = 1 WHERE iss = ? AND jti = ?", id.Issuer, id.JTI)
+}
+
+// Spend counts one entry of the grant, if it has one left: a conditional update,
+// so that no number of presenters gets more (A4).
+func (tx Grants) Spend(id gateway.GrantID) bool {
+	return tx.exec("UPDATE grants SET used = used + 1 WHERE iss = ? AND jti = ? AND (uses = 0 OR used < uses)", id.Issuer, id.JTI) == 1
+}
+
+// MarkEnded marks a grant whose end is in the record, and reports whether it was not.
+func (tx Grants) MarkEnded(id gateway.GrantID) bool {
+	return tx.exec("UPDATE grants SET ended = 1 WHERE iss = ? AND jti = ? AND ended = 0", id.Issuer, id.JTI) == 1
+}
+
+// List gives what is remembered of grants, by issuer and jti, after an id.
+func (tx Grants) List(after gateway.GrantID, limit int) []gateway.GrantRecord {
+	return tx.list("WHERE (iss, jti) > (?, ?) ORDER BY iss, jti LIMIT ?", after.Issuer, after.JTI, limit)
+}
+
+// Ending lists up to limit grants that are surely over at t and not yet told so.
+func (tx Grants) Ending(t time.Time, limit int) []gateway.GrantRecord {
+	return tx.list("WHERE ended = 0 AND exp <= ? ORDER BY exp LIMIT ?", t.Unix(), limit)
+}
+
+// SpentPINs lists grants without uses left whose PINs are still live.
+func (tx Grants) SpentPINs() []gateway.GrantRecord {
+	return tx.list("WHERE uses > 0 AND used >= uses AND (iss, jti) IN (SELECT iss, jti FROM pins)")
+}
+
+func (tx Grants) list(where string, args ...any) []gateway.GrantRecord {
+	list := []gateway.GrantRecord{}
+	void := tx.void()
+	tx.each("SELECT "+grantColumns+" FROM grants "+where, args, func(rows *sql.Rows) error {
+		var row grantRow
+		if err := rows.Scan(row.dest()...); err != nil {
+			return err
+		}
+		g, err := row.record(void)
+		list = append(list, g)
+		return err
+	})
+	return list
+}
+
+// grantRow scans grantColumns.
+type grantRow struct {
+	iss, jti, status      string
+	doors                 []byte
+	ver, iat, nbf, exp    int64
+	uses, used            int
+	block                 bool
+	schedule, sub, holder sql.NullString
+	digest                []byte
+}
+
+func (r *grantRow) dest() []any {
+	return []any{&r.iss, &r.jti, &r.ver, &r.status, &r.doors, &r.iat, &r.nbf, &r.exp, &r.uses, &r.used, &r.block,
+		&r.schedule, &r.sub, &r.holder, &r.digest}
+}
+
+func (r *grantRow) record(void time.Time) (gateway.GrantRecord, error) {
+	g := gateway.GrantRecord{
+		Grant: gateway.Grant{
+			ID:      gateway.GrantID{Issuer: gateway.IssuerID(r.iss), JTI: r.jti},
+			Version: r.ver, Status: gateway.GrantStatus(r.status),
+			IssuedAt: unix(r.iat), Period: gateway.Period{NotBefore: unix(r.nbf), NotAfter: unix(r.exp)},
+			Uses: r.uses, Sub: r.sub.String, Holder: r.holder.String,
+		},
+		Used: r.used, Block: r.block, Digest: r.digest,
+	}
+	g.Spoilt = g.Uses > 0 && !void.IsZero() && !g.IssuedAt.After(void)
+	err := json.Unmarshal(r.doors, &g.Doors)
+	if r.schedule.Valid && err == nil {
+		err = json.Unmarshal([]byte(r.schedule.String), &g.Schedule)
+	}
+	if err != nil {
+		err = fmt.Errorf("grant %s: %w", g.ID, err)
+	}
+	return g, err
+}

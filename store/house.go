@@ -1,0 +1,106 @@
+package store
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"gardien/gateway"
+)
+
+// House is what concerns all of it: the pause of all third parties, readers that are locked
+// out, and the time that it surely is.
+type House struct{ *core }
+
+// Paused reports whether all third parties are paused.
+func (tx House) Paused() (paused bool) { tx.get("paused", &paused); return paused }
+
+// SetPaused pauses or resumes all third parties.
+func (tx House) SetPaused(paused bool) error { tx.put("paused", paused); return tx.err }
+
+// Throttle reads a reader's memory of wrong PINs.
+func (tx House) Throttle(r gateway.ReaderID) (t gateway.Throttle) {
+	tx.get("throttle/"+string(r), &t)
+	return t
+}
+
+// PutThrottle stores it.
+func (tx House) PutThrottle(r gateway.ReaderID, t gateway.Throttle) { tx.put("throttle/"+string(r), t) }
+
+// Floor persists that it is surely not earlier than t (T3); it never falls. Its
+// milliseconds have 13 digits until the year 2286, so that texts compare as numbers do.
+func (tx House) Floor(t time.Time) {
+	if text := floorText(t); string(text) > string(tx.value("floor")) {
+		tx.set("floor", text)
+	}
+}
+
+func floorText(t time.Time) []byte { return fmt.Appendf(nil, "%013d", max(0, t.UnixMilli())) }
+
+// floorTime reads it; zero where there is none.
+func floorTime(text []byte) time.Time {
+	ms, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// void is the iat up to which limited grants are void; zero: none.
+func (tx *core) void() (t time.Time) { tx.get("void", &t); return t }
+
+// voidBefore makes limited grants void that were made before the reading, with a
+// minute for issuers whose clock is ahead. Under an undecided clock nobody can
+// say how late it is, so all that exists, or claims a later iat than the floor,
+// falls under the pause that comes with it.
+func (tx *core) voidBefore(r gateway.Reading) error {
+	at := r.Latest
+	if r.State == gateway.ClockUndecided {
+		at = r.Wall
+	}
+	tx.put("void", at.Add(time.Minute).UTC().Truncate(time.Second))
+	var epoch int
+	tx.get("epoch", &epoch)
+	tx.put("epoch", epoch+1)
+	return tx.err
+}
+
+// ClockState is what the clock left at its last run.
+type ClockState struct {
+	Floor    time.Time `json:"-"`
+	LastSync time.Time `json:"last_sync,omitzero"`
+	Boot     string    `json:"boot"`
+	BootWall time.Time `json:"boot_wall"`
+}
+
+// Clock reads it.
+func (tx House) Clock() (c ClockState) {
+	tx.get("clock", &c)
+	c.Floor = floorTime(tx.value("floor"))
+	return c
+}
+
+// PutClock stores it; the floor never falls.
+func (tx House) PutClock(c ClockState) {
+	tx.Floor(c.Floor)
+	tx.put("clock", c)
+}
+
+// ResetClock stores it, the floor too, lower or not: a resident's word.
+func (tx House) ResetClock(c ClockState) {
+	tx.drop("floor")
+	tx.PutClock(c)
+}
+
+// Cloud is what is remembered of the cloud.
+func (tx House) Cloud() (c CloudState) { tx.get("cloud", &c); return c }
+
+// CloudState is what is remembered of the cloud.
+type CloudState struct {
+	Origin     string `json:"origin"`     // where the gateway is enrolled
+	Descriptor string `json:"descriptor"` // fingerprint of what it has registered there
+	Pin        []byte `json:"pin"`        // SHA-256 of the cloud's public key, seen under a trusted clock
+}
+
+// PutCloud stores it.
+func (tx House) PutCloud(c CloudState) { tx.put("cloud", c) }
