@@ -180,7 +180,8 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	}
 	req := &request{r, c, body}
 	key := r.Header.Get("Idempotency-Key")
-	if key == "" || r.Method != http.MethodPost {
+	// Nothing of a stranger is remembered for a day (I1): without a known caller a key is ignored.
+	if key == "" || r.Method != http.MethodPost || !c.known() {
 		a, err := rt.answer(req)
 		if err != nil {
 			return err

@@ -313,6 +313,22 @@ func (h *house) last(t *testing.T) gateway.Event {
 	return gateway.Event{}
 }
 
+// TestI1_StrangersKeysAreIgnored: nothing of a caller whom nobody knows is kept, so that each
+// of his requests is a new one.
+func TestI1_StrangersKeysAreIgnored(t *testing.T) {
+	h := build(t)
+	h.start(t)
+	srv := h.lan(t)
+	one := call(t, srv.Client(), "POST", srv.URL+"/v1/nonces", "{}", "Idempotency-Key", "k")
+	two := call(t, srv.Client(), "POST", srv.URL+"/v1/nonces", "{}", "Idempotency-Key", "k")
+	if one.status != 201 || two.status != 201 || one.body == two.body {
+		t.Errorf("%+v, %+v", one, two)
+	}
+	if long := call(t, srv.Client(), "POST", srv.URL+"/v1/nonces", "{}", "Idempotency-Key", strings.Repeat("x", 100)); long.status != 201 {
+		t.Errorf("a key that no known caller may use: %+v", long)
+	}
+}
+
 // TestIdempotencyKey: a retry is answered as the first time, over a restart, too; and
 // the PIN of the answer is nowhere in clear.
 func TestIdempotencyKey(t *testing.T) {

@@ -23,6 +23,7 @@ import (
 	"gardien/gateway/access"
 	"gardien/gateway/api"
 	"gardien/gateway/doors"
+	"gardien/gateway/residents"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
 	"gardien/gateway/wallclock"
@@ -60,7 +61,7 @@ type Gateway struct {
 	house     doors.House
 	access    *access.Controller
 	trust     trust
-	pairing   pairing
+	residents *residents.Residents
 	uplink    *uplink.Uplink // nil where there is no cloud
 	socket    *api.Socket
 	beside    []*keptUp // the tasks that may fail alone
@@ -193,6 +194,7 @@ func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 		return err
 	}
 	g.store.SetMailed(g.trust.mails)
+	g.residents = residents.New(residents.Opts{Memory: residentMemory{g.store}, Clock: g.clock, MAC: g.identity.MAC})
 	if err := g.wireDoors(); err != nil {
 		return err
 	}

@@ -1,0 +1,84 @@
+package residents
+
+import (
+	"bytes"
+	"context"
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// Fake is a Memory in memory, for tests of whoever uses this room.
+type Fake struct {
+	mu      sync.Mutex
+	list    []gateway.Resident
+	tokens  map[gateway.ResidentID][]byte
+	answers map[string][2][]byte
+	Fail    error // of every call
+}
+
+var _ Memory = (*Fake)(nil)
+
+// List implements Memory.
+func (f *Fake) List(context.Context) ([]gateway.Resident, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]gateway.Resident{}, f.list...), f.Fail
+}
+
+// HasToken implements Memory.
+func (f *Fake) HasToken(_ context.Context, id gateway.ResidentID, mac []byte) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.Fail == nil && f.tokens[id] != nil && bytes.Equal(f.tokens[id], mac), f.Fail
+}
+
+// Add implements Memory.
+func (f *Fake) Add(_ context.Context, r gateway.Resident, mac []byte) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.Fail != nil {
+		return f.Fail
+	}
+	if f.tokens == nil {
+		f.tokens = map[gateway.ResidentID][]byte{}
+	}
+	f.list, f.tokens[r.ID] = append(f.list, r), mac
+	return nil
+}
+
+// Remove implements Memory.
+func (f *Fake) Remove(_ context.Context, id gateway.ResidentID) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i, r := range f.list {
+		if r.ID == id && f.Fail == nil {
+			f.list = append(f.list[:i:i], f.list[i+1:]...)
+			delete(f.tokens, id)
+			return true, nil
+		}
+	}
+	return false, f.Fail
+}
+
+// Answer implements Memory.
+func (f *Fake) Answer(_ context.Context, key []byte) (body, answer []byte, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.answers[string(key)]
+	return a[0], a[1], f.Fail
+}
+
+// PutAnswer implements Memory.
+func (f *Fake) PutAnswer(_ context.Context, key, body, answer []byte, _, _ time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.answers == nil {
+		f.answers = map[string][2][]byte{}
+	}
+	if f.Fail == nil {
+		f.answers[string(key)] = [2][]byte{body, answer}
+	}
+	return f.Fail
+}
