@@ -89,6 +89,11 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		return errors.New("store: closed")
 	}
 	defer s.vitals.working()()
+	if s.replaced {
+		if err := s.reload(); err != nil {
+			return s.failed(err)
+		}
+	}
 	before := s.head
 	tx := s.newTx(nil)
 	defer func() {

@@ -233,14 +233,24 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 		st.Close()
 	}
 	s.stmts = map[string]*sql.Stmt{}
+	s.replaced = true // whatever becomes of the copy: nothing is decided by the memory of before
 	if err := copyInto(s.conn, staged.conn); err != nil {
 		return fmt.Errorf("store: restore: %w", s.failed(err))
 	}
-	if err := errors.Join(s.readBack(), s.loadState(), s.loadHead()); err != nil {
+	if err := s.reload(); err != nil {
 		return fmt.Errorf("store: restore: %w", s.failed(err))
 	}
 	s.synced = false
 	s.watchers.wake()
+	return nil
+}
+
+// reload takes into memory what the writer knows of a database that was replaced.
+func (s *Store) reload() error {
+	if err := errors.Join(s.readBack(), s.loadState(), s.loadHead()); err != nil {
+		return err
+	}
+	s.replaced = false
 	return nil
 }
 

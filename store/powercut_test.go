@@ -255,7 +255,7 @@ func recoverIn(dir string) (_ *recovered, err error) {
 func interrupted(s *store.Store, want int) error {
 	for _, want := range []int{want, 0} {
 		n := 0
-		if err := s.Update(context.Background(), func(tx *store.Tx) error { n = tx.Record.Interrupt(); return tx.Err() }); err != nil {
+		if err := s.Update(context.Background(), func(tx *store.Tx) error { n = len(tx.Record.Interrupt()); return tx.Err() }); err != nil {
 			return err
 		}
 		if n != want {

@@ -179,19 +179,19 @@ func (tx *core) trackEntry(e gateway.Event) {
 }
 
 // Interrupt writes an interrupted event for every entry that a crash or a power
-// cut left open, and gives how many (D1). Nothing is released again.
-func (tx Record) Interrupt() (n int) {
+// cut left open, and gives the door of each (D1). Nothing is released again.
+func (tx Record) Interrupt() (doors []gateway.DoorID) {
 	for _, key := range tx.keys("open/") {
 		var open []openEntry
 		tx.get(key, &open)
+		door := gateway.DoorID(strings.TrimPrefix(key, "open/"))
 		for _, o := range open {
-			tx.Append(gateway.Event{Type: gateway.Interrupted, Door: gateway.DoorID(strings.TrimPrefix(key, "open/")),
-				Reader: o.Reader, Issuer: o.Issuer, Grant: o.Grant, Attempt: o.Attempt})
-			n++
+			tx.Append(gateway.Event{Type: gateway.Interrupted, Door: door, Reader: o.Reader, Issuer: o.Issuer, Grant: o.Grant, Attempt: o.Attempt})
+			doors = append(doors, door)
 		}
 		tx.drop(key)
 	}
-	return n
+	return doors
 }
 
 func (tx *core) saveHead() {

@@ -34,8 +34,10 @@ func (s *Store) loadState() error {
 		}
 		small[key] = value
 	}
-	s.small = small
-	return errors.Join(err, rows.Err(), rows.Close())
+	if err = errors.Join(err, rows.Err(), rows.Close()); err == nil {
+		s.small = small
+	}
+	return err
 }
 
 // value gives what a key has now; nil: nothing.

@@ -44,16 +44,17 @@ type Store struct {
 	browse *sql.DB // lists and the record: who reads those waits for others who do, and for nobody else (A11)
 	write  *sql.DB
 
-	writer  turn // one at a time; it guards what follows
-	conn    *sql.Conn
-	stmts   map[string]*sql.Stmt
-	small   map[string][]byte // the table "state"
-	head    head
-	lost    *gateway.Reading // when the first of the writes failed that have failed since the last good one
-	synced  bool             // no Follow since the last Update
-	lax     bool             // synchronous is NORMAL, for a Follow
-	doubt   bool             // an fsync may have failed: see rewrite
-	commits int              // that wrote events
+	writer   turn // one at a time; it guards what follows
+	conn     *sql.Conn
+	stmts    map[string]*sql.Stmt
+	small    map[string][]byte // the table "state"
+	replaced bool              // by a restore, and not taken into memory yet
+	head     head
+	lost     *gateway.Reading // when the first of the writes failed that have failed since the last good one
+	synced   bool             // no Follow since the last Update
+	lax      bool             // synchronous is NORMAL, for a Follow
+	doubt    bool             // an fsync may have failed: see rewrite
+	commits  int              // that wrote events
 
 	grown chan struct{} // holds a token when the WAL is worth a look
 

@@ -54,3 +54,17 @@ func TestS1_Exposure(t *testing.T) {
 		t.Errorf("exposure %s, want at most 1.5:\n%s", m[1], out)
 	}
 }
+
+// What --check refuses is told before the start, and does not prevent it: the daemon itself
+// decides what is one part's trouble (a key file, a line) and what is everybody's.
+func TestCheckPreventsNoStart(t *testing.T) {
+	unit, err := os.ReadFile("gardiend.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range strings.Split(string(unit), "\n") {
+		if strings.HasPrefix(line, "ExecStartPre=") && !strings.HasPrefix(line, "ExecStartPre=-") {
+			t.Errorf("%q keeps the daemon from starting", line)
+		}
+	}
+}

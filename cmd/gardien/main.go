@@ -10,7 +10,9 @@ import (
 	"net/url"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -40,37 +42,58 @@ func usage(format string, args ...any) error {
 }
 
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
-	code, err := try(args, in, out, errOut)
-	if dashed := withDashes(args, err); dashed != nil {
-		if again, err2 := try(dashed, in, out, errOut); again != 2 {
-			code, err = again, err2
+	t := &tool{}
+	if moved := idsLast(t.root(), args); moved != nil {
+		if code, err := try(moved, in, out, errOut); code != 2 {
+			return tell(errOut, code, err)
 		}
 	}
-	if err == nil {
-		return 0
+	code, err := try(args, in, out, errOut)
+	return tell(errOut, code, err)
+}
+
+func tell(errOut io.Writer, code int, err error) int {
+	if err != nil {
+		fmt.Fprintln(errOut, "gardien:", err)
 	}
-	fmt.Fprintln(errOut, "gardien:", err)
 	if code == 2 {
 		fmt.Fprintln(errOut, `run "gardien --help" for how to use it`)
 	}
 	return code
 }
 
-// withDashes gives the arguments for another try where one of them was taken for a flag: ids
-// that others made may begin with a hyphen. nil: that was not what went wrong.
-func withDashes(args []string, err error) []string {
-	var unknown interface { // pflag's
-		error
-		GetSpecifiedShortnames() string
-	}
-	if !errors.As(err, &unknown) || unknown.GetSpecifiedShortnames() == "" || slices.Contains(args, "--") {
+// anID is what an id that others made may look like.
+var anID = regexp.MustCompile(`^-[A-Za-z0-9._-]{1,63}$`)
+
+// idsLast gives the arguments with those behind "--" that look like an id which begins with a
+// hyphen, and are no flag of the command. nil: there are none.
+func idsLast(root *cobra.Command, args []string) []string {
+	cmd, _, err := root.Find(args)
+	if err != nil || slices.Contains(args, "--") {
 		return nil
 	}
-	i := slices.Index(args, "-"+unknown.GetSpecifiedShortnames())
-	if i < 0 {
+	cmd.InheritedFlags() // makes cobra merge what the commands above have
+	var moved, ids []string
+	value := false // the argument is the value of the flag before it
+	for _, arg := range args {
+		name, _, set := strings.Cut(strings.TrimLeft(arg, "-"), "=")
+		flag := cmd.Flag(name)
+		isFlag := strings.HasPrefix(arg, "--") && (flag != nil || name == "help") || arg == "-h"
+		switch {
+		case !value && !isFlag && anID.MatchString(arg):
+			ids = append(ids, arg)
+			continue
+		case !value && isFlag:
+			value = !set && flag != nil && flag.NoOptDefVal == ""
+		default:
+			value = false
+		}
+		moved = append(moved, arg)
+	}
+	if len(ids) == 0 {
 		return nil
 	}
-	return append(slices.Delete(slices.Clone(args), i, i+1), "--", args[i])
+	return append(append(moved, "--"), ids...)
 }
 
 // try runs the command line; 2 says that it is wrong, and that nothing was done.

@@ -71,7 +71,9 @@ every strike and ends.`,
 		Use: "secure-all", Short: "Secure every strike and end; works while the daemon is dead or hung",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			n, err := hardware.SecureAll(cmd.Context(), o.Config)
+			say := systemd.NewLog(os.Stderr)
+			defer say.Close(logWithin)
+			n, err := hardware.SecureAll(cmd.Context(), o.Config, say)
 			if err == nil {
 				fmt.Printf("%d doors secured\n", n)
 			}

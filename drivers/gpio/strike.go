@@ -59,9 +59,10 @@ func NewStrike(pin gpio.PinOut, o StrikeOpts) (*Strike, error) {
 	err := pin.Out(!o.Active)
 	if err != nil {
 		s.set(s.absent(err))
-	} else if o.Feedback != nil {
-		if err = o.Feedback.In(o.FeedbackPull, gpio.NoEdge); err != nil {
-			err = fmt.Errorf("feedback: %w", err)
+	}
+	if o.Feedback != nil {
+		if e := o.Feedback.In(o.FeedbackPull, gpio.NoEdge); e != nil && err == nil {
+			err = fmt.Errorf("feedback: %w", e)
 			pin.Out(!o.Active)
 			s.failed(err)
 		}

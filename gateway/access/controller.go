@@ -70,6 +70,7 @@ type Controller struct {
 	commands  slots
 	repeats   repeats
 	beside    crew
+	stopping  chan struct{} // closed when Run ends
 }
 
 // Opts of a Controller.
@@ -88,7 +89,7 @@ type Opts struct {
 // New makes a controller.
 func New(o Opts) *Controller {
 	c := &Controller{ledger: o.Ledger, doors: o.Doors, tokens: o.Tokens, clock: o.Clock, mac: o.MAC, log: o.Log,
-		ready: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot}
+		ready: make(chan struct{}), stopping: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot}
 	c.denials.wake = make(chan struct{}, 1)
 	c.SetRules(o.Rules)
 	return c
@@ -132,30 +133,12 @@ func (c *Controller) conclude(ctx context.Context, a *attempt, o Outcome) {
 // recorded yet: the attempt may wait.
 func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.Credential) Outcome {
 	door := a.Door
-	unlock := c.atDoor.lock(door)
-	defer unlock()
-	a.look()
 	defer func() {
 		if a.knocks {
 			c.knocks.over(door, a.knocksAs)
 		}
 	}()
-	var reason gateway.Reason
-	var err error
-	switch cred := cred.(type) {
-	case gateway.PINCredential:
-		reason, err = a.pin(ctx, cred.PIN)
-	case gateway.CardCredential:
-		reason, err = a.card(ctx, cred.Card)
-	case gateway.GrantCredential:
-		reason, err = a.grant(ctx, cred)
-	case gateway.ResidentCredential:
-		reason, err = a.resident(ctx, cred.Resident)
-	case gateway.CommandCredential:
-		reason, err = a.command(ctx, cred.Command)
-	default:
-		reason = gateway.UnknownCredential
-	}
+	reason, err := c.decide(ctx, a, cred)
 	if err != nil { // the database will not take the denial either: it waits beside
 		c.log.Error("no decision: the door stays shut", "door", door, "attempt", a.ID, "err", err)
 		c.denials.later(a.denial(gateway.Fault), a.At)
@@ -179,6 +162,28 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 		c.denials.add(ctx, c, a.denial(reason), a.At)
 	}
 	return Outcome{Decision: gateway.Decision{Reason: reason, Grant: a.Grant}, Attempt: a.ID}
+}
+
+// decide judges, one attempt at a door at a time. The door's latch may be slow: nobody's decision
+// waits for it.
+func (c *Controller) decide(ctx context.Context, a *attempt, cred gateway.Credential) (reason gateway.Reason, err error) {
+	defer c.atDoor.lock(a.Door)()
+	a.look()
+	switch cred := cred.(type) {
+	case gateway.PINCredential:
+		reason, err = a.pin(ctx, cred.PIN)
+	case gateway.CardCredential:
+		reason, err = a.card(ctx, cred.Card)
+	case gateway.GrantCredential:
+		reason, err = a.grant(ctx, cred)
+	case gateway.ResidentCredential:
+		reason, err = a.resident(ctx, cred.Resident)
+	case gateway.CommandCredential:
+		reason, err = a.command(ctx, cred.Command)
+	default:
+		reason = gateway.UnknownCredential
+	}
+	return reason, err
 }
 
 // keyed is one mutex per key.

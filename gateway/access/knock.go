@@ -185,11 +185,13 @@ func (c *Controller) awaitResidents(ctx context.Context, a *attempt, cred gatewa
 	if !ok { // typed once more while the first try waits
 		return true
 	}
+	c.doors.Show(a.Door, gateway.SignalWait)
+	ctx = context.WithoutCancel(ctx) // a reader that goes away takes no verdict with it
 	began := c.beside.start(func() {
 		t := time.NewTimer(time.Until(a.ripe))
 		defer t.Stop()
 		select {
-		case <-ctx.Done(): // the gateway stops: nobody is let in by what was asked before
+		case <-c.stopping: // nobody is let in by what was asked before
 			c.knocks.waited(a.Door, id)
 			return
 		case <-t.C:
@@ -202,6 +204,5 @@ func (c *Controller) awaitResidents(ctx context.Context, a *attempt, cred gatewa
 		c.knocks.waited(a.Door, id)
 		return false
 	}
-	c.doors.Show(a.Door, gateway.SignalWait)
 	return true
 }

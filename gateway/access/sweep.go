@@ -25,6 +25,7 @@ func (c *Controller) Run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
+			close(c.stopping)
 			c.beside.finish()
 			c.denials.flush(ctx, c)
 			return nil

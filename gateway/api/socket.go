@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -57,6 +58,7 @@ func (s *Socket) Run(ctx context.Context) error {
 	s.once.Do(func() { close(s.ready) })
 	select {
 	case err := <-done:
+		srv.Close()
 		return fmt.Errorf("socket: %w", err)
 	case <-ctx.Done():
 	}
@@ -85,10 +87,13 @@ func SocketFree(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	c, err := new(net.Dialer).DialContext(ctx, "unix", path)
-	if err != nil {
+	switch {
+	case err == nil:
+		c.Close()
+	case errors.Is(err, syscall.EAGAIN) || ctx.Err() != nil: // somebody is there, and busy
+	default:
 		return nil // nobody, or nobody whom we may ask: listen says what is wrong
 	}
-	c.Close()
 	return fmt.Errorf("somebody answers at %s already: stop the other gardiend (systemctl stop gardiend), or set api.socket to another path", path)
 }
 

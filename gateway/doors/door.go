@@ -58,13 +58,13 @@ type Door struct {
 
 	calling atomic.Pointer[time.Time] // when a strike that is being moved has to have answered; nil: none is
 
-	state // of the owner, who runs in Run
+	state // of the owner: see own
 }
 
 // Clock reads the time for the record.
 type Clock interface{ Read() gateway.Reading }
 
-// New makes a door, whose latch is secured. Then call Run.
+// New makes a door. A strike has to be secured by now; a lock is where it is. Then call Run.
 func New(s Settings, hw Hardware, clock Clock, journal Journal, log *slog.Logger) (*Door, error) {
 	d := &Door{Settings: s, hw: hw, clock: clock, log: log, queue: newQueue(journal, log),
 		ready: make(chan struct{}), asks: make(chan *ask), done: make(chan struct{})}
@@ -85,6 +85,17 @@ func (d *Door) String() string { return "door " + string(d.ID) }
 
 // Ready is closed when the door's inputs are watched.
 func (d *Door) Ready() <-chan struct{} { return d.ready }
+
+// Interrupted says that the last run ended within an entry here: a bolt that is withdrawn was
+// not thrown again. Call it before Run.
+func (d *Door) Interrupted() { d.doubt(time.Now()) }
+
+// Stuck reports a strike whose driver has not answered for longer than a strike may stay
+// released: it may be, and nobody can secure it but a restart (F2).
+func (d *Door) Stuck() bool {
+	due := d.calling.Load()
+	return due != nil && time.Since(*due) > gateway.ReleaseLimit
+}
 
 // View gives what is known of the door. It waits for nothing.
 func (d *Door) View() gateway.DoorView {

@@ -15,19 +15,21 @@ func (d *Door) look() {
 		}
 	}
 	if m := d.hw.monitored(); m != nil {
-		if fault := m.Fault(); (fault != nil) != (d.broken != nil) {
+		switch fault := m.Fault(); {
+		case (fault != nil) != (d.broken != nil):
 			d.broke(fault)
+		default: // not there, or there and at fault
+			d.broken = fault
 		}
 	}
 	if m := d.hw.monitor(); m != nil && !(d.call != nil && d.call.late) {
-		s, now := m.LockState(), time.Now()
-		if s != d.lock {
-			d.relocked(s, now)
-		}
-		// Withdrawn after all, when whoever asked for it had been told that it failed.
-		if s == gateway.LockUnlocked && d.hw.Lock != nil && !d.released && d.call == nil && now.Before(d.suspect) {
+		switch s, now := m.LockState(), time.Now(); {
+		case s == gateway.LockUnlocked && d.hw.Lock != nil && !d.released && d.call == nil && now.Before(d.suspect):
+			// Withdrawn after all, when whoever asked for it had been told that it failed.
 			d.suspect = time.Time{}
 			d.foundReleased(now)
+		case s != d.lock:
+			d.relocked(s, now)
 		}
 	}
 }
@@ -91,6 +93,12 @@ func (d *Door) moved(level gateway.ContactState) {
 
 func (d *Door) opened(now time.Time) {
 	clear(d.graces) // somebody may have entered
+	d.next = slices.DeleteFunc(d.next, func(k *ask) bool {
+		if k.retry { // it waits for a slow lock, and is too late
+			d.answer(k, ErrTaken)
+		}
+		return k.retry
+	})
 	d.openedAt, d.alarms = now, 0
 	events := []gateway.Event{{Type: gateway.DoorOpened}}
 	forced := false

@@ -251,6 +251,84 @@ func TestLockStories(t *testing.T) {
 		r.ailing()
 		r.expect("lock_unlocked a", "door_fault", "lock_unknown", "lock_locked a", "access_not_taken a")
 	})
+	lockStory(t, "a request to exit at a lock that hangs opens nothing an hour later (F10)", func(t *testing.T, r *rig, l *drivertest.Lock) {
+		r.door.REXReleases = true
+		r.admit("a", "g")
+		l.Behave(drivertest.Manner{Hangs: true})
+		pass(10 * s)
+		r.rex <- struct{}{}
+		pass(time.Hour)
+		l.Behave(drivertest.Manner{})
+		pass(10 * s)
+		if l.Unlocked() || l.Calls() != 2 {
+			t.Errorf("unlocked %v, %d calls", l.Unlocked(), l.Calls())
+		}
+		r.expect("lock_unlocked a", "door_fault", "lock_unknown", "request_to_exit", "door_fault", "lock_locked a", "access_not_taken a")
+	})
+	lockStory(t, "a retry that waits for a lock being thrown is too late when the leaf opens (A4)", func(t *testing.T, r *rig, l *drivertest.Lock) {
+		r.admit("a", "g")
+		l.Behave(drivertest.Manner{Takes: 3 * s})
+		pass(5 * s) // it is being thrown
+		retry := make(chan error, 1)
+		go func() {
+			_, err := r.door.Release(r.t.Context(), gateway.Attempt{ID: "a", Grant: gateway.GrantID{Issuer: "home", JTI: "g"}}, true)
+			retry <- err
+		}()
+		synctest.Wait()
+		r.move(open)
+		if err := <-retry; !errors.Is(err, ErrTaken) {
+			t.Errorf("%v", err)
+		}
+		r.move(shut)
+		pass(10 * s)
+		if l.Unlocked() {
+			t.Error("unlocked once more")
+		}
+		r.expect("lock_unlocked a", "door_opened a", "access_taken a", "door_closed", "lock_locked a")
+	})
+	lockStory(t, "one that fails after its deadline, and unlocked, is locked again", func(t *testing.T, r *rig, l *drivertest.Lock) {
+		l.Behave(drivertest.Manner{Takes: 40 * s, Deaf: true, Fails: true})
+		if err := <-r.later("a"); err == nil {
+			t.Error("let in")
+		}
+		l.Behave(drivertest.Manner{})
+		pass(time.Minute)
+		if l.Unlocked() {
+			t.Error("left open")
+		}
+		r.expect("door_fault a", "lock_unknown", "lock_unlocked", "lock_locked")
+	})
+	lockStory(t, "a bolt that the last run left withdrawn is thrown; one that a resident left is not", func(t *testing.T, r *rig, l *drivertest.Lock) {
+		set := r.door.Settings
+		r.stop()
+		l.Turn(true)
+		r.start(set)
+		pass(time.Minute)
+		if !l.Unlocked() {
+			t.Error("a resident's bolt is thrown")
+		}
+		r.stop()
+		r.secure = func() { r.door.Interrupted() }
+		r.start(set)
+		pass(s)
+		if l.Unlocked() {
+			t.Error("left open after an entry that was interrupted")
+		}
+		r.expect("lock_unlocked", "lock_locked")
+	})
+	lockStory(t, "not there, then there and at fault, then not there", func(t *testing.T, r *rig, l *drivertest.Lock) {
+		for _, tt := range []struct {
+			fault   error
+			blocked bool
+		}{{gateway.ErrAbsent, true}, {gateway.ErrFault, false}, {gateway.ErrAbsent, true}, {nil, false}} {
+			l.Break(tt.fault)
+			synctest.Wait()
+			if v := r.door.View(); v.Blocked != tt.blocked || v.Fault != (tt.fault != nil) {
+				t.Errorf("%v: %+v", tt.fault, v)
+			}
+		}
+		r.expect("door_fault", "device_online")
+	})
 	lockStory(t, "told to stop while a lock hangs (SIGTERM)", func(t *testing.T, r *rig, l *drivertest.Lock) {
 		l.Behave(drivertest.Manner{Hangs: true})
 		a, start := r.later("a"), time.Now()
@@ -313,6 +391,47 @@ func TestHungStrike(t *testing.T) {
 		}
 		r.ailing()
 		r.expect("door_fault a", "strike_released", "strike_secured")
+		r.stop()
+	})
+}
+
+// A strike that says that it was not released, and is, is secured until that succeeds; a driver
+// that never answers is seen by the watchdog once it may hold the strike released (F2).
+func TestStrayStrike(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := drivertest.NewLock()
+		r := &rig{t: t, strike: &fakeStrike{}, contact: newFakeContact(), rex: make(fakeREX, 8), journal: &fakeJournal{}, secure: func() {}}
+		r.hw = Hardware{Strike: asStrike{l}, Contact: r.contact, REX: r.rex}
+		r.start(settings())
+		l.Behave(drivertest.Manner{Fails: true})
+		if err := <-r.later("a"); err == nil {
+			t.Error("let in")
+		}
+		pass(10 * s) // securing says that it fails, too
+		r.ailing(gateway.StrikeUnsecured)
+		l.Turn(true)
+		l.Behave(drivertest.Manner{})
+		pass(2 * s)
+		if l.Unlocked() {
+			t.Error("left released")
+		}
+		r.ailing()
+		r.expect("door_fault a", "door_fault")
+
+		l.Behave(drivertest.Manner{Hangs: true})
+		<-r.later("b")
+		if r.door.Stuck() {
+			t.Error("stuck at once")
+		}
+		pass(gateway.ReleaseLimit)
+		if !r.door.Stuck() {
+			t.Error("not stuck")
+		}
+		l.Behave(drivertest.Manner{})
+		pass(s)
+		if r.door.Stuck() || l.Unlocked() {
+			t.Errorf("stuck %v, released %v", r.door.Stuck(), l.Unlocked())
+		}
 		r.stop()
 	})
 }

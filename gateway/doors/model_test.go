@@ -28,6 +28,7 @@ type model struct {
 	released bool
 	deadline time.Duration // one (F11)
 	began    time.Duration // of the release on end (F1)
+	stray    bool          // a release has failed: secured for safety
 	drawn    bool          // the hardware itself, its own limit aside
 	driven   time.Duration // latest Release that the driver took
 	again    time.Duration // next try to secure; 0: none failed
@@ -58,6 +59,9 @@ func (m *model) advance(by time.Duration) {
 	end := m.now + by
 	for {
 		next, secures := end+1, false
+		if m.stray && !m.released {
+			next, secures = max(m.again, m.now), true
+		}
 		if m.released {
 			next, secures = max(min(m.deadline, m.began+time.Minute), m.again, m.now), true
 		}
@@ -88,6 +92,11 @@ func (m *model) secure() {
 		m.again = m.now + time.Second
 		return
 	}
+	m.stray = false
+	if !m.released {
+		m.drawn, m.again = false, 0
+		return
+	}
 	m.tell(gateway.StrikeSecured, m.last)
 	for _, id := range m.come {
 		m.tell(gateway.AccessNotTaken, id)
@@ -111,8 +120,10 @@ func (m *model) retry(grant string) (gateway.AttemptID, bool) {
 
 func (m *model) drive() bool {
 	if m.stuckRelease {
+		m.stray = !m.released
 		return false
 	}
+	m.stray = false
 	if !m.released {
 		m.began = m.now
 	}
@@ -200,9 +211,10 @@ func (m *model) move(s gateway.ContactState) {
 
 // stop is the end of the program: secured and recorded; a driver that fails has its limit.
 func (m *model) stop() {
-	if m.released {
+	if m.released || m.stray {
 		m.secure()
 	}
+	m.stray = false
 	m.drawn = m.drawn && m.stuckHold
 	leaf := m.leaf
 	m.released, m.deadline, m.again, m.last, m.come, m.shunted, m.alarms = false, 0, 0, "", nil, 0, 0
@@ -241,9 +253,9 @@ func (r *rig) start(s Settings) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.secure()
 	ctx, cancel := context.WithCancel(context.Background())
 	r.door, r.cancel, r.done = d, cancel, make(chan error, 1)
+	r.secure()
 	go func() { r.done <- d.Run(ctx) }()
 	<-d.Ready()
 	synctest.Wait()

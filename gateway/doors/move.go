@@ -54,9 +54,8 @@ func (d *Door) refuse(k *ask) error {
 		return ErrTaken
 	}
 	if d.call != nil && d.call.late {
-		err := fmt.Errorf("%s: %s does not answer: %w", d, d.hw.device(), gateway.ErrFault)
 		d.failed(k.attempt)
-		return err
+		return d.silent()
 	}
 	return nil
 }
@@ -72,8 +71,21 @@ func (d *Door) failed(a gateway.Attempt) {
 func (d *Door) request() {
 	d.shunted = time.Now().Add(d.REXShunt)
 	d.emit(false, gateway.Event{Type: gateway.RequestToExit})
-	if d.REXReleases && !d.closed {
+	switch {
+	case !d.REXReleases || d.closed:
+	case d.call != nil && d.call.late: // nobody is kept waiting at a door that opens later (F10)
+		d.emit(false, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault})
+	default:
 		d.exit = true
+	}
+}
+
+// forgetPresses drops the presses of those who have gone by now (F10).
+func (d *Door) forgetPresses() {
+	for _, b := range []gateway.REX{d.hw.REX, d.hw.Bell} {
+		for b != nil && len(b.Requests()) > 0 {
+			<-b.Requests()
+		}
 	}
 }
 
@@ -90,6 +102,7 @@ func (d *Door) move(c *call, now time.Time) {
 	d.calling.Store(nil)
 	if !time.Now().Before(c.due) {
 		d.overdue()
+		d.forgetPresses()
 	}
 	d.answered(err)
 }
@@ -100,7 +113,7 @@ func (d *Door) overdue() {
 	d.call.late = true
 	d.log.Error("a latch does not answer; its door is blocked until it does", "door", d.ID, "device", d.hw.device())
 	if d.call.release {
-		d.releaseFailed(d.call, fmt.Errorf("%s: %s does not answer: %w", d, d.hw.device(), gateway.ErrFault))
+		d.releaseFailed(d.call, d.silent())
 	} else if d.again.IsZero() {
 		d.emit(true, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault, Device: d.hw.device()})
 	}
@@ -110,9 +123,14 @@ func (d *Door) overdue() {
 		d.heard(gateway.LockUnknown)
 	}
 	for _, k := range d.next {
-		d.answer(k, d.refuse(k))
+		d.failed(k.attempt)
+		d.answer(k, d.silent())
 	}
 	d.next, d.exit = nil, false
+}
+
+func (d *Door) silent() error {
+	return fmt.Errorf("%s: %s does not answer: %w", d, d.hw.device(), gateway.ErrFault)
 }
 
 // answered takes the answer to the call, in time or not.
@@ -149,7 +167,16 @@ func (d *Door) answeredLate(c *call, err error, now time.Time) {
 		d.faulty = false
 		d.foundReleased(now)
 	default:
-		d.stray = d.hw.Strike != nil // where a bolt is, it says itself: see look
+		d.doubt(now)
+	}
+}
+
+// doubt takes a call to release that has failed: the latch may have moved all the same. A strike
+// is secured; a lock says where its bolt is (see look), or is locked where it does not.
+func (d *Door) doubt(now time.Time) {
+	d.suspect = now.Add(suspectFor)
+	if !d.released && (d.hw.Strike != nil || d.hw.monitor() == nil) {
+		d.stray = true
 	}
 }
 
@@ -176,7 +203,8 @@ func (d *Door) heard(s gateway.LockState) {
 
 // releaseFailed answers those whom the call was to let in.
 func (d *Door) releaseFailed(c *call, err error) {
-	d.faulty, d.suspect = true, time.Now().Add(suspectFor)
+	d.faulty = true
+	d.doubt(time.Now())
 	if c.exit {
 		d.emit(false, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault})
 	}
@@ -194,7 +222,7 @@ func (d *Door) admit(c *call, now time.Time) {
 	if !d.released {
 		d.began = now
 	}
-	d.released, d.faulty, d.again, d.delay, d.proof, d.suspect = true, false, time.Time{}, 0, time.Time{}, time.Time{}
+	d.released, d.stray, d.faulty, d.again, d.delay, d.proof, d.suspect = true, false, false, time.Time{}, 0, time.Time{}, time.Time{}
 	if until := now.Add(d.ReleaseTime); until.After(d.until) {
 		d.until = until // extended, never cut (F11)
 	}
@@ -234,8 +262,8 @@ func (d *Door) secureAt() (at time.Time, ok bool) {
 		return at, false
 	}
 	switch {
-	case d.stray:
-		return time.Time{}, true
+	case !d.released && d.stray:
+		return d.again, true
 	case !d.released:
 		return at, false
 	}
@@ -264,7 +292,7 @@ func (d *Door) prove(now time.Time) {
 
 // unsecured takes a latch that could not be secured. It is tried again, told once.
 func (d *Door) unsecured(err error, now time.Time) {
-	if d.again.IsZero() && d.released {
+	if d.again.IsZero() && (d.released || d.stray) {
 		d.emit(true, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault})
 	}
 	d.log.Error("a door is not secured; trying again", "door", d.ID, "device", d.hw.device(), "err", err)
@@ -281,7 +309,8 @@ func (d *Door) unsecured(err error, now time.Time) {
 func (d *Door) secured(now time.Time) {
 	was := d.released
 	d.heard(gateway.LockLocked)
-	d.released, d.faulty, d.until, d.again, d.delay, d.proof = false, false, time.Time{}, time.Time{}, 0, time.Time{}
+	d.released, d.stray, d.until, d.again, d.delay, d.proof = false, false, time.Time{}, time.Time{}, 0, time.Time{}
+	d.faulty = d.faulty && !was // a release that failed is still one
 	if !was {
 		return // it was secured for safety
 	}

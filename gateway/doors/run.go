@@ -115,12 +115,7 @@ func (d *Door) news() (s signs) {
 
 // begin takes the levels that the door starts with: nothing has happened yet.
 func (d *Door) begin() {
-	// Who pressed while the daemon waited for its disk is not there any more (F10).
-	for _, b := range []gateway.REX{d.hw.REX, d.hw.Bell} {
-		for b != nil && len(b.Requests()) > 0 {
-			<-b.Requests()
-		}
-	}
+	d.forgetPresses() // who pressed while the daemon waited for its disk is not there any more
 	if d.hw.Contact != nil {
 		d.leaf, d.openedAt = d.hw.Contact.Contact(), time.Now()
 		d.ajar = d.leaf == gateway.ContactOpen
@@ -133,6 +128,7 @@ func (d *Door) begin() {
 			d.broke(fault)
 		}
 	}
+	d.look() // where the last run left a bolt withdrawn
 }
 
 // due is when something is to be done, if there is no news before.
@@ -177,7 +173,6 @@ func (d *Door) act(now time.Time) {
 			d.next, d.exit = nil, false
 			d.move(c, now)
 		case ok && !now.Before(at):
-			d.stray = false
 			d.move(&call{}, now)
 		}
 	}
@@ -236,8 +231,8 @@ func (d *Door) stop() {
 		d.log.Warn("the lock is left open: a bolt is not thrown into an open door", "door", d.ID)
 		return
 	}
-	if !d.released && d.hw.Lock != nil {
-		return // a bolt is thrown for those who were let in only
+	if d.hw.Lock != nil && !d.released && !d.stray && !time.Now().Before(d.suspect) {
+		return // a bolt is thrown after those who were let in only
 	}
 	d.move(&call{}, time.Now())
 	if d.call != nil {

@@ -33,7 +33,7 @@ type state struct {
 	faulty   bool              // the latch did not move the last time
 	broken   error             // what the latch says of itself
 	lock     gateway.LockState // "" where nothing tells it
-	suspect  time.Time         // a call to unlock has failed: an unlocked lock is no neighbour's doing until then
+	suspect  time.Time         // a call to unlock has failed: until then a lock that is found unlocked is our doing
 
 	// The leaf.
 	leaf     gateway.ContactState

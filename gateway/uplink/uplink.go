@@ -137,7 +137,13 @@ func poke(c chan struct{}) {
 // Run holds the connection until ctx ends.
 func (u *Uplink) Run(ctx context.Context) error {
 	u.once.Do(func() { close(u.ready) })
+	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
+	defer func() { // whatever ends it: a second run must find none of the first
+		cancel()
+		wg.Wait()
+		u.Client.Close()
+	}()
 	wg.Go(func() { u.carry(ctx) })
 	b := backoff{}
 	poll := false
@@ -157,7 +163,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 			break
 		}
 		if delay := b.next(err); delay > 0 {
-			u.lost(ctx, err)
+			u.lost(ctx, err, delay)
 			up := u.LinkUp
 			if told(err) > 0 {
 				up = nil // the cloud has said when
@@ -167,8 +173,6 @@ func (u *Uplink) Run(ctx context.Context) error {
 			}
 		}
 	}
-	wg.Wait()
-	u.Client.Close()
 	return nil
 }
 
@@ -203,14 +207,17 @@ func (u *Uplink) wait(ctx context.Context, d time.Duration, up <-chan struct{}) 
 	return true
 }
 
-// lost tells that there is no connection, once a second try has failed, too: a cloud that
-// restarts makes no noise.
-func (u *Uplink) lost(ctx context.Context, err error) {
+// noisyAfter is how long a cloud that restarts is away at most.
+const noisyAfter = 10 * time.Second
+
+// lost tells that there is no connection, once a second try has failed, too, or will be long in
+// coming: a cloud that restarts makes no noise.
+func (u *Uplink) lost(ctx context.Context, err error, away time.Duration) {
 	u.mu.Lock()
 	first := u.told && !u.missed
 	u.missed = true
 	u.mu.Unlock()
-	if first {
+	if first && away < noisyAfter {
 		return
 	}
 	u.Log.Info("the cloud is not reached; doors do without it", "err", err)

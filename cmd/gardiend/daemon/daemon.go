@@ -307,8 +307,11 @@ func (g *Gateway) wireAccess() {
 // begin writes what the last run left open, and that this one starts.
 func (g *Gateway) begin() error {
 	return g.store.Update(context.Background(), func(tx *store.Tx) error {
-		if n := tx.Record.Interrupt(); n > 0 {
-			g.log.Warn("the last run ended within an entry; nothing is released again", "entries", n)
+		for _, id := range tx.Record.Interrupt() {
+			g.log.Warn("the last run ended within an entry; nothing is released again", "door", id)
+			if d := g.house.Door(id); d != nil {
+				d.Interrupted()
+			}
 		}
 		tx.Record.Append(gateway.Event{Type: gateway.GatewayStarted})
 		for _, i := range g.cfg.Issuers {

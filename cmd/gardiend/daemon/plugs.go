@@ -2,10 +2,8 @@ package daemon
 
 import (
 	"context"
-	"log/slog"
 	"reflect"
 	"slices"
-	"sync"
 	"time"
 
 	"gardien/cmd/gardiend/hardware"
@@ -98,69 +96,36 @@ type retaining struct {
 
 func (r retaining) Run(ctx context.Context) error { return r.Store.Run(ctx, r.retention) }
 
-// reading is a reader as a task. One that fails is tried again; other doors and
-// readers do not notice.
+// reading is a reader as a task. One that fails is tried again; other doors and readers do not
+// notice.
 type reading struct {
 	hardware.Reader
 	access *access.Controller
-	note   func(...gateway.Event)
-	log    *slog.Logger
 	ready  chan struct{}
-	once   sync.Once
-
-	mu      sync.Mutex
-	offline bool
 }
 
-func newReading(r hardware.Reader, a *access.Controller, note func(...gateway.Event), log *slog.Logger) *reading {
-	return &reading{Reader: r, access: a, note: note, log: log, ready: make(chan struct{})}
+func newReading(r hardware.Reader, a *access.Controller) *reading {
+	ready := make(chan struct{})
+	close(ready)
+	return &reading{r, a, ready}
 }
-
-// A reader that fails is opened again this often; one that has worked for so long is back.
-const (
-	readAgain = time.Second
-	readsWell = 2 * time.Second
-)
 
 func (r *reading) Ready() <-chan struct{} { return r.ready }
 func (r *reading) String() string         { return "reader " + string(r.ID) }
 
 func (r *reading) Run(ctx context.Context) error {
-	r.once.Do(func() { close(r.ready) })
-	for {
-		well := time.AfterFunc(readsWell, func() { r.tell(nil) })
-		err := r.Device.Read(ctx, func(ctx context.Context, c gateway.Credential) {
-			r.access.Present(ctx, r.Door, r.ID, c)
-		})
-		well.Stop()
-		if ctx.Err() != nil {
-			return nil
-		}
-		r.tell(err)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(readAgain):
-		}
-	}
+	return r.Device.Read(ctx, func(ctx context.Context, c gateway.Credential) { r.access.Present(ctx, r.Door, r.ID, c) })
 }
 
-// tell records that the reader went away, and that it is back, each once.
-func (r *reading) tell(err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if (err != nil) == r.offline {
-		return
+func (r *reading) offline(down bool) gateway.Event {
+	return gateway.Event{Type: offlineType(down), Door: r.Door, Reader: r.ID, Device: r.Device.String()}
+}
+
+func offlineType(down bool) gateway.EventType {
+	if down {
+		return gateway.DeviceOffline
 	}
-	r.offline = err != nil
-	e := gateway.Event{Type: gateway.DeviceOnline, Door: r.Door, Reader: r.ID, Device: r.Device.String()}
-	if r.offline {
-		e.Type = gateway.DeviceOffline
-		r.log.Error("a reader does not work; it is tried again", "reader", r.ID, "err", err)
-	} else {
-		r.log.Info("a reader works again", "reader", r.ID)
-	}
-	r.note(e)
+	return gateway.DeviceOnline
 }
 
 // watchTamper records the openings of a reader's case.
@@ -178,19 +143,21 @@ func (g *Gateway) watchTamper(t hardware.Tamper) Task {
 	})
 }
 
-// watchInput records that a button went away, and that it is back.
-func (g *Gateway) watchInput(i hardware.Input) Task {
-	offline := false
-	return newJob(i.Device.String(), func(ctx context.Context) error {
+// input is a button as a task, which fails while the button cannot be read.
+type input struct {
+	job
+	button hardware.Input
+}
+
+func (i input) offline(down bool) gateway.Event {
+	return gateway.Event{Type: offlineType(down), Door: i.button.Door, Device: i.button.Device.String()}
+}
+
+func watchInput(i hardware.Input) Task {
+	return input{newJob(i.Device.String(), func(ctx context.Context) error {
 		for {
-			if fault := i.Device.Fault(); (fault != nil) != offline {
-				offline = fault != nil
-				e := gateway.Event{Type: gateway.DeviceOnline, Door: i.Door, Device: i.Device.String()}
-				if offline {
-					e.Type = gateway.DeviceOffline
-					g.log.Error("a button does not work; it is tried again", "door", i.Door, "err", fault)
-				}
-				g.note(e)
+			if err := i.Device.Fault(); err != nil {
+				return err
 			}
 			select {
 			case <-ctx.Done():
@@ -198,7 +165,7 @@ func (g *Gateway) watchInput(i hardware.Input) Task {
 			case <-i.Device.FaultChanges():
 			}
 		}
-	})
+	}), i}
 }
 
 // needsRestart names the first section that a reload cannot apply.

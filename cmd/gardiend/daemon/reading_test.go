@@ -32,7 +32,7 @@ func (f *flaky) Read(ctx context.Context, _ func(context.Context, gateway.Creden
 	}
 }
 
-// A reader that goes away is told once, and once that it is back; it is tried each second.
+// A reader that goes away is told once, and once that it is back; it is tried every few seconds.
 func TestReaderComesAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -47,11 +47,10 @@ func TestReaderComesAndGoes(t *testing.T) {
 				got = append(got, e.Type)
 			}
 		}
-		r := newReading(hardware.Reader{ID: "pad", Door: "front", Device: &flaky{fails: 5}}, nil, note, quiet)
+		r := keepUp(newReading(hardware.Reader{ID: "pad", Door: "front", Device: &flaky{fails: 5}}, nil), note, quiet)
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- r.Run(ctx) }()
-		<-r.Ready()
+		done := make(chan struct{})
+		go func() { r.run(ctx); close(done) }()
 		sees := func(after time.Duration, want ...gateway.EventType) {
 			t.Helper()
 			time.Sleep(after)
@@ -63,11 +62,12 @@ func TestReaderComesAndGoes(t *testing.T) {
 			}
 		}
 		sees(4*time.Second, gateway.DeviceOffline)
-		sees(5*time.Second, gateway.DeviceOffline, gateway.DeviceOnline)
-		sees(time.Hour+10*time.Second, gateway.DeviceOffline, gateway.DeviceOnline, gateway.DeviceOffline, gateway.DeviceOnline)
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
+		if down, _, why := r.status(); !down || why == nil {
+			t.Errorf("status: down %v, %v", down, why)
 		}
+		sees(20*time.Second, gateway.DeviceOffline, gateway.DeviceOnline)
+		sees(time.Hour+20*time.Second, gateway.DeviceOffline, gateway.DeviceOnline, gateway.DeviceOffline, gateway.DeviceOnline)
+		cancel()
+		<-done
 	})
 }

@@ -37,13 +37,13 @@ func (g *Gateway) tasks() (vital, beside []Task) {
 		beside = append(beside, g.uplink)
 	}
 	for _, r := range g.devices.Readers {
-		beside = append(beside, newReading(r, g.access, g.note, g.log))
+		beside = append(beside, newReading(r, g.access))
 	}
 	for _, t := range g.devices.Tampers {
 		beside = append(beside, g.watchTamper(t))
 	}
 	for _, i := range g.devices.Inputs {
-		beside = append(beside, g.watchInput(i))
+		beside = append(beside, watchInput(i))
 	}
 	if g.board.Watched() {
 		beside = append(beside, g.board)
@@ -86,12 +86,24 @@ type keptUp struct {
 	log     logger
 	settled chan struct{} // closed when the task has failed for the first time
 
-	mu    sync.Mutex
-	down  bool
-	since time.Time
-	why   error
-	tried bool // settled is closed
+	telling sync.Mutex // what is told is told in order; whoever looks does not wait for it
+	mu      sync.Mutex
+	present int // number of the present run; 0: between two
+	down    bool
+	since   time.Time
+	why     error
+	tried   bool // settled is closed
 }
+
+// device is a task that is a device: its events are a device's, and it is tried again soon, for
+// somebody may have plugged it in.
+type device interface {
+	Task
+	offline(down bool) gateway.Event
+}
+
+// deviceMost is the longest wait for a device.
+const deviceMost = 5 * time.Second
 
 type logger interface {
 	Error(msg string, args ...any)
@@ -104,26 +116,35 @@ func keepUp(t Task, note func(...gateway.Event), log logger) *keptUp {
 
 // run runs the task until ctx ends.
 func (k *keptUp) run(ctx context.Context) {
-	for wait := restartLeast; ; wait = min(2*wait, restartMost) {
+	most := restartMost
+	if _, is := k.Task.(device); is {
+		most = deviceMost
+	}
+	wait := restartLeast
+	for n := 1; ; n++ {
 		began := time.Now()
-		works := time.AfterFunc(worksAgain, func() { k.tell(nil) })
+		k.mu.Lock()
+		k.present = n
+		k.mu.Unlock()
+		works := time.AfterFunc(worksAgain, func() { k.tell(n, nil) })
 		err := k.once(ctx)
 		works.Stop()
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(began) >= restartMost {
-			wait = restartLeast
-		}
 		if err == nil {
 			err = errEnded
 		}
-		k.tell(err)
+		k.tell(n, err)
+		if time.Since(began) >= restartMost {
+			wait = restartLeast
+		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
+		wait = min(2*wait, most)
 	}
 }
 
@@ -137,27 +158,45 @@ func (k *keptUp) once(ctx context.Context) (err error) {
 	return k.Task.Run(ctx)
 }
 
-// tell records that the task is down, and that it is up again, each once.
-func (k *keptUp) tell(err error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if err != nil && !k.tried {
-		k.tried = true
-		close(k.settled)
-	}
-	k.why = err
-	if (err != nil) == k.down {
+// tell records that a run failed, or that it works, each once.
+func (k *keptUp) tell(run int, err error) {
+	k.telling.Lock()
+	defer k.telling.Unlock()
+	if !k.change(run, err) {
 		return
 	}
-	k.down, k.since = err != nil, time.Now()
 	e := gateway.Event{Type: gateway.TaskUp, Device: k.String()}
-	if k.down {
+	if err != nil {
 		e.Type = gateway.TaskDown
 		k.log.Error("a part does not work; it is tried again, and the doors go on without it", "part", k.String(), "err", err)
 	} else {
 		k.log.Info("a part works again", "part", k.String())
 	}
+	if d, is := k.Task.(device); is {
+		e = d.offline(err != nil)
+	}
 	k.note(e)
+}
+
+// change notes it, and reports whether that is news. A run that is over works no more.
+func (k *keptUp) change(run int, err error) (news bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if run != k.present {
+		return false
+	}
+	if err != nil {
+		k.present = 0
+		if !k.tried {
+			k.tried = true
+			close(k.settled)
+		}
+	}
+	k.why = err
+	if news = (err != nil) != k.down; news {
+		k.down, k.since = err != nil, time.Now()
+	}
+	return news
 }
 
 // status tells how it stands.
@@ -260,7 +299,9 @@ const commitWithin = 5 * time.Second
 func (g *Gateway) alive(context.Context) error {
 	g.clock.Read()
 	for _, d := range g.house {
-		d.View()
+		if d.Stuck() {
+			return fmt.Errorf("the strike of %s does not answer, and may be released", d)
+		}
 	}
 	if g.store.Hung(commitWithin) {
 		return errors.New("the database does not answer")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -25,7 +26,7 @@ const (
 
 // endHung ends a daemon that holds the strikes and does not answer any more: the kernel lets
 // nobody else at its lines (F2). One that answers keeps them, and is named.
-func endHung(ctx context.Context, cfg *configs.Config) error {
+func endHung(ctx context.Context, cfg *configs.Config, say io.Writer) error {
 	if !holdsStrikes(cfg) {
 		return nil
 	}
@@ -36,7 +37,7 @@ func endHung(ctx context.Context, cfg *configs.Config) error {
 	if answers(ctx, cfg.API.Socket) {
 		return fmt.Errorf("gardiend runs (process %d), answers, and looks after its strikes: stop it to secure them all (systemctl stop gardiend)", pid)
 	}
-	fmt.Fprintf(os.Stderr, "gardiend (process %d) holds the strikes and does not answer: it is ended\n", pid)
+	fmt.Fprintf(say, "gardiend (process %d) holds the strikes and does not answer: it is ended\n", pid)
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		if err := syscall.Kill(pid, signal); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return fmt.Errorf("gardiend (process %d) is hung and cannot be ended: %w", pid, err)

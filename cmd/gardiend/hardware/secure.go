@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -76,8 +77,8 @@ func addHeld(cfg *configs.Config) {
 // SecureAll secures every strike of a configuration, and of the last run, and nothing else.
 // It takes no lock and opens no database, so that it works while the daemon is dead or hung,
 // and reads what it needs of a configuration that is wrong (F2). Where nothing is known to be
-// secured it says so.
-func SecureAll(ctx context.Context, file string) (n int, err error) {
+// secured it says so; what it has to say besides goes to say, which must not block.
+func SecureAll(ctx context.Context, file string, say io.Writer) (n int, err error) {
 	cfg, wrong := configs.Load(file, configs.Opts{SetAside: true})
 	if wrong != nil {
 		cfg = configs.Strikes(file)
@@ -87,14 +88,14 @@ func SecureAll(ctx context.Context, file string) (n int, err error) {
 		return 0, fmt.Errorf("no strike is known, so none is secured: %w", wrong)
 	}
 	if wrong != nil {
-		fmt.Fprintf(os.Stderr, "gardiend: the configuration is wrong (gardiend --check says where); what it and the last run name is secured\n")
+		fmt.Fprintf(say, "gardiend: the configuration is wrong (gardiend --check says where); what it and the last run name is secured\n")
 	}
 	for i, d := range cfg.Doors { // feedback and the like are no matter here
 		if s := d.Strike; s != nil {
 			cfg.Doors[i].Strike = &configs.Strike{Driver: s.Driver, Pin: s.Pin, Active: s.Active, AtReset: "accept"}
 		}
 	}
-	if err := endHung(ctx, cfg); err != nil {
+	if err := endHung(ctx, cfg, say); err != nil {
 		return 0, err
 	}
 	h := newDevices(cfg, slog.New(slog.DiscardHandler))
