@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -30,7 +31,7 @@ func (b *Box) Put(ctx context.Context, gw gateway.GatewayID, iss gateway.IssuerI
 		if !t.row("SELECT head, digest FROM gateways WHERE id = $1"+t.lock(), []any{string(gw)}, &head, &digest) ||
 			!t.row("SELECT items, bytes, (SELECT count(*) FROM listens WHERE gw = $1) FROM listens WHERE gw = $1 AND iss = $2",
 				[]any{string(gw), string(iss)}, &count, &bytes, &sharers) {
-			return errors.Join(t.err, gateway.ErrNoSuchGateway)
+			return cmp.Or(t.err, gateway.ErrNoSuchGateway)
 		}
 		d, err := scanDigest(digest)
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,7 +19,7 @@ func (b *Box) Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload
 	err = b.update(ctx, func(t *tx) error {
 		var id string
 		if !t.row("SELECT id FROM gateways WHERE id = $1"+t.lock(), []any{string(gw)}, &id) {
-			return errors.Join(t.err, gateway.ErrNoSuchGateway)
+			return cmp.Or(t.err, gateway.ErrNoSuchGateway)
 		}
 		var last int64
 		t.row("SELECT last FROM uploads WHERE gw = $1 AND log = $2", []any{string(gw), u.Log}, &last)

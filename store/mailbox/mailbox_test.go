@@ -58,7 +58,7 @@ func open(t testing.TB, dsn string) *Box {
 func suite(t *testing.T, fresh func(testing.TB) *Box) {
 	for name, test := range map[string]func(*testing.T, *Box){
 		"enrolment": testEnrolment, "items": testItems, "squatter": testSquatter, "share": testShare, "feed": testFeed, "commands": testCommands, "compaction": testCompaction,
-		"restored": testRestored, "letters": testLetters, "presence": testPresence, "hazard": testHazard, "model": testModel,
+		"restored": testRestored, "letters": testLetters, "presence": testPresence, "hazard": testHazard, "model": testModel, "broken": testBroken,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, fresh(t)) })
 	}
@@ -610,5 +610,27 @@ func testReplicas(t *testing.T, dsn string) {
 	case <-woken:
 	case <-time.After(10 * time.Second):
 		t.Error("the other replica was not woken")
+	}
+}
+
+// A database that fails is never read as "there is no such gateway" or "bad code" (contract §4).
+func testBroken(t *testing.T, b *Box) {
+	enrol(t, b, gwA, issX)
+	if err := b.update(bg, func(t *tx) error {
+		t.exec("ALTER TABLE gateways RENAME TO elsewhere")
+		t.exec("ALTER TABLE codes RENAME TO codes_elsewhere")
+		return t.err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	_, _, put := b.Put(bg, gwA, issX, item("a", 1), now)
+	_, upload := b.Upload(bg, gwA, gateway.Upload{Log: "l"}, now)
+	_, _, feed := b.Feed(bg, gwA, gateway.Position{}, 10, now)
+	_, snapshot := b.Snapshot(bg, gwA)
+	for call, err := range map[string]error{"put": put, "upload": upload, "feed": feed, "snapshot": snapshot,
+		"update": b.UpdateGateway(bg, registration(gwA)), "enrol": b.EnrolGateway(bg, gateway.NewSecret("c"), registration(gwB), now)} {
+		if err == nil || errors.Is(err, gateway.ErrNoSuchGateway) || errors.Is(err, gateway.ErrBadCode) || errors.Is(err, gateway.ErrOtherKey) {
+			t.Errorf("%s of a broken database: %v, want the database's own error", call, err)
+		}
 	}
 }
