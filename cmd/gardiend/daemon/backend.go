@@ -350,7 +350,7 @@ func (g *Gateway) Issuers(ctx context.Context) ([]api.Issuer, error) {
 		if !st.ManifestAt.IsZero() {
 			out.ManifestAt = orNull(g.stamp(st.ManifestAt))
 		}
-		set, _ := g.trust.keys(id)
+		set, _ := g.issuers.Keys(id)
 		out.KeyIDs = set.KeyIDs()
 		list = append(list, out)
 	}
@@ -452,9 +452,7 @@ func (g *Gateway) Restore(ctx context.Context, r io.Reader) error {
 	}
 	g.access.Restored()
 	if err == nil {
-		g.believing.Lock()
-		err = g.believe(ctx, g.inForce.Load())
-		g.believing.Unlock()
+		err = g.issuers.Renew(ctx)
 	}
 	if err == nil && g.uplink != nil {
 		g.uplink.Again()

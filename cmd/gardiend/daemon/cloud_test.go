@@ -587,7 +587,7 @@ func TestKeyRotation(t *testing.T) {
 	h.until(t, "a stranger's keys are rejected", func() bool { return len(h.events(t, gateway.GrantRejected)) == 1 })
 	rotate(h.x.key, 5, jwks)
 	trusts := func(k *tokens.SigningKey) func() bool {
-		return func() bool { set, _ := h.trust.keys(h.x.id); return slices.Equal(set.KeyIDs(), []string{k.KeyID()}) }
+		return func() bool { set, _ := h.issuers.Keys(h.x.id); return slices.Equal(set.KeyIDs(), []string{k.KeyID()}) }
 	}
 	h.until(t, "the new key", trusts(next.key))
 	h.stop()

@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,6 +22,7 @@ import (
 	"gardien/gateway/access"
 	"gardien/gateway/api"
 	"gardien/gateway/doors"
+	"gardien/gateway/issuers"
 	"gardien/gateway/residents"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
@@ -60,13 +60,12 @@ type Gateway struct {
 	clock     *wallclock.Clock
 	house     doors.House
 	access    *access.Controller
-	trust     trust
+	issuers   *issuers.Issuers[tokens.KeySet]
 	residents *residents.Residents
 	uplink    *uplink.Uplink // nil where there is no cloud
 	socket    *api.Socket
 	beside    []*keptUp // the tasks that may fail alone
 	linkUp    <-chan struct{}
-	believing sync.Mutex // rules and key sets change together
 	started   time.Time
 	inForce   atomic.Pointer[configs.Config] // the configuration whose issuers are believed
 }
@@ -190,10 +189,9 @@ func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 	if err := g.store.Belong(g.identity.ID); err != nil {
 		return err
 	}
-	if err := g.believe(ctx, g.cfg); err != nil {
+	if err := g.wireIssuers(ctx); err != nil {
 		return err
 	}
-	g.store.SetMailed(g.trust.mails)
 	g.residents = residents.New(residents.Opts{Memory: residentMemory{g.store}, Clock: g.clock, MAC: g.identity.MAC})
 	if err := g.wireDoors(); err != nil {
 		return err
@@ -299,7 +297,7 @@ func (g *Gateway) wireDoors() error {
 }
 
 func (g *Gateway) wireAccess() {
-	verifier := &tokens.Verifier{Gateway: g.identity.ID, Trust: g.trust.keys, Opening: g.identity.Opening}
+	verifier := &tokens.Verifier{Gateway: g.identity.ID, Trust: g.issuers.Keys, Opening: g.identity.Opening}
 	g.access = access.New(access.Opts{Ledger: ledger{g.store}, Doors: accessDoors{g.house, g.board}, Tokens: signer{verifier, g.identity},
 		Clock: g.clock, MAC: g.identity.MAC, Log: g.log, Rules: rules(g.cfg), Rotated: g.rotated})
 }
@@ -356,32 +354,4 @@ func (g *Gateway) reload(ctx context.Context) {
 		g.resync(ctx)
 		g.log.Info("the configuration is reloaded", "issuers", len(cfg.Issuers))
 	}
-}
-
-// adopt puts a configuration's issuers and their keys in force.
-func (g *Gateway) adopt(ctx context.Context, cfg *configs.Config) error {
-	g.believing.Lock()
-	defer g.believing.Unlock()
-	if err := g.believe(ctx, cfg); err != nil {
-		return err
-	}
-	g.access.SetRules(rules(cfg))
-	g.inForce.Store(cfg)
-	return nil
-}
-
-func rules(cfg *configs.Config) access.Rules {
-	r := access.Rules{Zone: cfg.Zone(), Issuers: map[gateway.IssuerID]gateway.Issuer{}, Unwell: map[gateway.DoorID]bool{}}
-	for _, d := range cfg.Doors {
-		r.Doors = append(r.Doors, gateway.DoorID(d.ID))
-		r.Unwell[gateway.DoorID(d.ID)] = d.Unwell == "allow"
-	}
-	for _, i := range cfg.Issuers {
-		if i.SetAside != "" {
-			continue // without a policy nothing is allowed
-		}
-		id := gateway.IssuerID(i.ID)
-		r.Issuers[id] = gateway.Issuer{ID: id, Name: i.Name, Policy: i.Policy()}
-	}
-	return r
 }

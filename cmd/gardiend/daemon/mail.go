@@ -104,7 +104,7 @@ func (o outbox) Unsent(ctx context.Context, limit int) (log string, last int64, 
 	}
 	now := o.g.clock.Read().Wall
 	for _, e := range events {
-		set, _ := o.g.trust.keys(e.Event.Issuer)
+		set, _ := o.g.issuers.Keys(e.Event.Issuer)
 		body, err := o.g.identity.SealEvent(e.Event.Issuer, set, log, e.Event, now)
 		if err != nil {
 			return "", 0, nil, err
