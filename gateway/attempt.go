@@ -68,7 +68,7 @@ const (
 	DoorBlocked       Reason = "door_blocked"
 	Fault             Reason = "fault"
 
-	// Beyond the contract's list (README, "Choices"): a policy asks the residents first.
+	// A policy asks the residents first (contract §2, "Knock").
 	Knock  Reason = "knock"  // their time is not over
 	Vetoed Reason = "vetoed" // one of them said no
 )

@@ -14,12 +14,15 @@
 // # Three storeys
 //
 //	cmd/*                                        wiring: decides nothing about doors
-//	gateway/{access,tokens,doors,wallclock,api}
+//	gateway/{access,issuers,residents,tokens,doors,wallclock,api,uplink,cloud,openapi}
 //	drivers/* store configs systemd              rooms: never import each other
 //	gateway                                      words: this package
 //
 // A room that needs another's service declares a small interface of its own,
 // and cmd plugs it in. The rule is a test (arch_test.go).
+//
+// What strangers rely on is contract.md. What is promised in numbers, and the test that
+// shows it, is promises.md; a test holds both against the code.
 //
 // # Words
 //

@@ -60,7 +60,8 @@ const (
 	ContactFault   ContactState = "fault"
 )
 
-// Contact is a door position switch. It tells what it knows without waiting. Its level is sampled, never toggled per edge (F5).
+// Contact is a door position switch. It tells what it knows without waiting. Its level is
+// sampled, never toggled per edge (F5).
 type Contact interface {
 	// Contact samples the level now.
 	Contact() ContactState

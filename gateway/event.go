@@ -42,8 +42,6 @@ const (
 	DeviceOffline     EventType = "device_offline"
 	DeviceOnline      EventType = "device_online"
 
-	// Beyond the contract's list (README, "Events"):
-
 	// Duress: a resident's duress PIN was typed; the door behaves as ever
 	// (ONVIF tns1:AccessControl/Duress, Matter ForcedUser).
 	Duress EventType = "duress"

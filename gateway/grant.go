@@ -26,7 +26,7 @@ type Grant struct {
 	Sub      string // opaque reference of the issuer; personal
 	Holder   string // RFC 7638 thumbprint of the only key that may present it; "" for a bearer
 	PIN      PIN    // from a sealed grant only; never stored in clear
-	Card     Card   // as PIN; beyond the contract's claims
+	Card     Card   // as PIN
 }
 
 // For reports whether the grant names door.

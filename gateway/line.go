@@ -18,7 +18,7 @@ type Line struct {
 // HeaderPins is how many GPIO signals a Raspberry Pi's header has: GPIO0 to GPIO27.
 const HeaderPins = 28
 
-// header gives the signal at each position of the 40-pin header (P1); -1 is power or ground.
+// header gives the signal at each position of the 40-pin header (J8); -1 is power or ground.
 var header = [41]int{-1,
 	-1, -1, 2, -1, 3, -1, 4, 14, -1, 15,
 	17, 18, 27, -1, 22, 23, -1, 24, 10, -1,

@@ -271,8 +271,8 @@ func (tx *core) newLog(ctx context.Context, live *Store) {
 }
 
 // carryOver is what a backup must not undo: the highest version of each grant, uses,
-// revocations and blocks, keys that an issuer rotated to, commands that came, residents who were removed, pauses, lock-outs, the day's
-// entries, the floor.
+// revocations and blocks, keys that an issuer rotated to, commands that came, residents who
+// were removed, pauses, lock-outs, the day's entries, the floor.
 var carryOver = []string{
 	`DELETE FROM pins WHERE EXISTS (SELECT 1 FROM live.grants l JOIN main.grants m ON l.iss = m.iss AND l.jti = m.jti
 		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,

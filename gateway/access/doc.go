@@ -11,6 +11,6 @@
 // database or the clock ends closed. Nothing here does network I/O (A10).
 //
 // Refusals cost little (D6): a wrong PIN is durable, for it counts against its
-// reader; other refusals share a budget of fsyncs and, beyond sixty an hour, are
+// reader; other refusals share a budget of fsyncs and, beyond forty an hour, are
 // written as counts.
 package access

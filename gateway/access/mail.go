@@ -203,8 +203,9 @@ const atOnce = 200
 
 // ReceiveAll takes a snapshot, whose digest the caller has checked. What it brings goes in
 // by and by, each document good for itself; the place in the feed follows in one last
-// transaction, so that whatever comes between begins anew. What the gateway has taken already is not looked at again; what the snapshot does not
-// have stays, for a mailbox that says nothing deletes nothing.
+// transaction, so that whatever comes between begins anew. What the gateway has taken
+// already is not looked at again; what the snapshot does not have stays, for a mailbox that
+// says nothing deletes nothing.
 func (c *Controller) ReceiveAll(ctx context.Context, s gateway.FeedSnapshot) error {
 	var have map[string]gateway.Digest
 	err := c.ledger.View(ctx, func(tx Tx) error { have = tx.Feed.Taken(); return nil })

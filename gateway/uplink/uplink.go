@@ -25,7 +25,8 @@ type Mail interface {
 	// Receive takes one item with its place, in one transaction. An error means that nothing
 	// was kept; what it refuses is no error.
 	Receive(context.Context, gateway.FeedItem) error
-	// ReceiveAll takes a snapshot, whose digest was checked, in one transaction.
+	// ReceiveAll takes a snapshot, whose digest was checked: its grants in portions, its
+	// place last. An error means that it has to come again.
 	ReceiveAll(context.Context, gateway.FeedSnapshot) error
 	// CaughtUp holds what has come against a head.
 	CaughtUp(context.Context, gateway.FeedHead) (same bool, err error)
