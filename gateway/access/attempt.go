@@ -178,7 +178,7 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 	}
 	a.repeats(a.c.mac("scan", text))
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		taken := a.c.take(tx, g, a.At)
+		taken := a.c.take(tx, g, "", a.At)
 		rec := taken.record
 		if taken.outdated == "" {
 			a.continues()

@@ -20,6 +20,7 @@ type HomeGrant struct {
 	PIN       bool
 	Card      gateway.Card       // that opens, too
 	Duress    gateway.ResidentID // the PIN is this resident's duress PIN
+	By        gateway.ResidentID // who makes it; "": whoever is at the console
 }
 
 // Home makes a grant at home: the same object as a carrier's, signed, sealed, and
@@ -55,7 +56,7 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, ga
 		if err != nil {
 			return g.ID, gateway.PIN{}, err
 		}
-		refusal, again, err := c.takeHome(ctx, text, h.Duress)
+		refusal, again, err := c.takeHome(ctx, text, h.Duress, h.By)
 		if err != nil || refusal == nil {
 			return g.ID, g.PIN, err
 		}
@@ -68,7 +69,7 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, ga
 
 // takeHome is Take for the gateway's own text: a PIN that collides makes no event, and asks
 // to be drawn again; a duress PIN is marked in the same transaction.
-func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.ResidentID) (refusal *gateway.Refusal, again bool, err error) {
+func (c *Controller) takeHome(ctx context.Context, text string, duress, by gateway.ResidentID) (refusal *gateway.Refusal, again bool, err error) {
 	at := c.clock.Read()
 	g, refusal := c.tokens.Grant(text)
 	if refusal != nil {
@@ -76,7 +77,7 @@ func (c *Controller) takeHome(ctx context.Context, text string, duress gateway.R
 	}
 	var t taken
 	err = c.ledger.Update(ctx, func(tx Tx) error {
-		if t = c.take(tx, g, at); t.refusal == nil && duress != "" {
+		if t = c.take(tx, g, by, at); t.refusal == nil && duress != "" {
 			tx.Codes.Wipe(g.ID)
 			for _, door := range c.here(g) {
 				tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len(), Duress: duress}, c.pinMAC(door, g.PIN))
@@ -104,11 +105,12 @@ func (c *Controller) pinLength(ctx context.Context, doors []gateway.DoorID) (int
 	return n, nil
 }
 
-// Revoke ends a grant: one made at home by a signed revocation, a third party's by
-// a block here. found is false where there is no such grant.
-func (c *Controller) Revoke(ctx context.Context, id gateway.GrantID) (found bool, err error) {
+// Revoke ends a grant, as a resident ("": whoever is at the console) wants it: one made at
+// home by a signed revocation, a third party's by a block here. found is false where there
+// is no such grant.
+func (c *Controller) Revoke(ctx context.Context, id gateway.GrantID, by gateway.ResidentID) (found bool, err error) {
 	if id.Issuer != gateway.HomeIssuer {
-		return c.Block(ctx, id)
+		return c.Block(ctx, id, by)
 	}
 	var g gateway.GrantRecord
 	err = c.ledger.View(ctx, func(tx Tx) error { g, found = tx.Grants.Get(id); return nil })
@@ -120,9 +122,9 @@ func (c *Controller) Revoke(ctx context.Context, id gateway.GrantID) (found bool
 	if err != nil {
 		return true, err
 	}
-	in, err := c.Take(ctx, text)
-	if err == nil && in.Refusal != nil {
-		err = in.Refusal
+	refusal, _, err := c.takeHome(ctx, text, "", by)
+	if err == nil && refusal != nil {
+		err = refusal
 	}
 	return true, err
 }

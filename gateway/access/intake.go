@@ -21,8 +21,9 @@ type taken struct {
 }
 
 // take puts a verified grant into the cache, if it is news. The highest version
-// stands for ever; a revocation is kept whatever its period, door or policy (A9).
-func (c *Controller) take(tx Tx, g gateway.Grant, at gateway.Reading) taken {
+// stands for ever; a revocation is kept whatever its period, door or policy (A9). by is the
+// resident who made it, if one did.
+func (c *Controller) take(tx Tx, g gateway.Grant, by gateway.ResidentID, at gateway.Reading) taken {
 	stored, found := tx.Grants.Get(g.ID)
 	digest := c.digest(g)
 	switch {
@@ -38,12 +39,12 @@ func (c *Controller) take(tx Tx, g gateway.Grant, at gateway.Reading) taken {
 		return taken{record: stored, outdated: gateway.UnknownCredential,
 			refusal: &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "this version was issued with other claims: raise ver"}}
 	}
-	return c.takeNew(tx, g, stored, found, digest, at)
+	return c.takeNew(tx, g, by, stored, found, digest, at)
 }
 
 // takeNew keeps a version that is higher than what is stored, if it may be kept. One that
 // may not, though its issuer signed it, is remembered as seen: it was not withheld.
-func (c *Controller) takeNew(tx Tx, g gateway.Grant, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
+func (c *Controller) takeNew(tx Tx, g gateway.Grant, by gateway.ResidentID, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
 	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
 	if g.Status != gateway.GrantRevoked {
 		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.Card.IsZero() {
@@ -60,7 +61,7 @@ func (c *Controller) takeNew(tx Tx, g gateway.Grant, stored gateway.GrantRecord,
 		t.noted = tx.Issuers.NoteRefused(g)
 		return t
 	}
-	c.keep(tx, g, digest, found, at)
+	c.keep(tx, g, by, digest, found, at)
 	// Read it back: what is void after a restore shows now.
 	t.record, _ = tx.Grants.Get(g.ID)
 	t.isNew = true
@@ -118,7 +119,7 @@ func (c *Controller) here(g gateway.Grant) []gateway.DoorID {
 	return doors
 }
 
-func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at gateway.Reading) {
+func (c *Controller) keep(tx Tx, g gateway.Grant, by gateway.ResidentID, digest []byte, found bool, at gateway.Reading) {
 	tx.Codes.Wipe(g.ID)
 	tx.Grants.Put(g, digest)
 	if !g.PIN.IsZero() && g.Status == gateway.GrantActive {
@@ -132,7 +133,7 @@ func (c *Controller) keep(tx Tx, g gateway.Grant, digest []byte, found bool, at 
 		}
 	}
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
-	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub}
+	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub, Resident: by}
 	switch {
 	case g.Status == gateway.GrantRevoked:
 		e.Type = gateway.GrantRevokedOn
@@ -170,9 +171,9 @@ func (c *Controller) reject(ctx context.Context, id gateway.GrantID, r *gateway.
 	c.denials.add(ctx, c, gateway.Event{Type: gateway.GrantRejected, Issuer: id.Issuer, Grant: id.JTI, Reason: r.Reason}, at)
 }
 
-// Block denies a third party's grant here until a higher version of it comes; found
-// is false where there is no such grant.
-func (c *Controller) Block(ctx context.Context, id gateway.GrantID) (found bool, err error) {
+// Block denies a third party's grant here until a higher version of it comes, as a resident
+// wants it; found is false where there is no such grant.
+func (c *Controller) Block(ctx context.Context, id gateway.GrantID, by gateway.ResidentID) (found bool, err error) {
 	at := c.clock.Read()
 	err = c.ledger.Update(ctx, func(tx Tx) error {
 		var g gateway.GrantRecord
@@ -181,7 +182,7 @@ func (c *Controller) Block(ctx context.Context, id gateway.GrantID) (found bool,
 		}
 		tx.Grants.Block(id)
 		tx.Codes.Wipe(id)
-		return tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantRevokedOn, Issuer: id.Issuer, Grant: id.JTI, Sub: g.Sub})
+		return tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantRevokedOn, Issuer: id.Issuer, Grant: id.JTI, Sub: g.Sub, Resident: by})
 	})
 	return found, err
 }

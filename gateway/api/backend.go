@@ -8,51 +8,93 @@ import (
 	"gardien/gateway"
 )
 
-// Backend is what the handlers ask the gateway for. Errors that are *Problem reach the
-// caller as they are; others become a 500 and a line in the log. Doors, readers and
-// grants that do not exist are problems of status 404 that name what exists.
-type Backend interface {
-	Info() Info
-	Status(context.Context) (Status, error)
-	Doors() []Door
+// Backend is what the handlers ask the gateway for, by what they speak of. Errors that are
+// *Problem reach the caller as they are; others become a 500 and a line in the log. Doors,
+// readers, grants, issuers and residents that do not exist are problems of status 404 that
+// name what exists. Acts take the Caller, so that their events name the resident who did it.
+type Backend struct {
+	Doors     DoorService
+	Grants    GrantService
+	Record    RecordService
+	Issuers   IssuerService
+	Residents ResidentService
+	Upkeep    UpkeepService
+}
+
+// DoorService is the doors and who presents something at them.
+type DoorService interface {
+	// List is what is known of each door, without waiting for any.
+	List() []Door
+	// Attempt judges a credential and, if it is good, releases the door; "" grants.
 	Attempt(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, c gateway.Credential) (Granted, gateway.Reason, error)
+	// Nonce is a challenge for a proof, for one client address.
 	Nonce(addr string) (Nonce, error)
+	// Veto keeps whoever knocks at a door out; nobody knocks: 409.
+	Veto(ctx context.Context, by Caller, door gateway.DoorID) error
+}
 
-	Grants(ctx context.Context, after gateway.GrantID, limit int) ([]Grant, error)
-	Grant(context.Context, gateway.GrantID) (Grant, error)
-	MakeGrant(context.Context, GrantRequest) (GrantMade, error)
-	RevokeGrant(context.Context, gateway.GrantID) error
+// GrantService is the grants in the cache.
+type GrantService interface {
+	// List gives up to limit grants after one of them, by id.
+	List(ctx context.Context, after gateway.GrantID, limit int) ([]Grant, error)
+	Get(context.Context, gateway.GrantID) (Grant, error)
+	// Make makes a grant at home, and gives its PIN this once.
+	Make(ctx context.Context, by Caller, req GrantRequest) (GrantMade, error)
+	// Revoke ends a grant made at home, and blocks a third party's here.
+	Revoke(ctx context.Context, by Caller, id gateway.GrantID) error
+	// Explain says what the rule says of a grant at an instant; zero: now.
 	Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, at time.Time) (Explanation, error)
+	// Take takes in a document that somebody carried here.
 	Take(ctx context.Context, item MailbagItem) (MailbagResult, error)
+}
 
+// RecordService is the record.
+type RecordService interface {
+	// Events gives up to limit events after one of them, by seq.
 	Events(ctx context.Context, after int64, limit int) ([]gateway.Event, error)
+	// Watch gives a signal that the record has grown.
 	Watch() (grown <-chan struct{}, stop func())
 	Verify(context.Context) (Verification, error)
+	// Forget removes what is personal of a reference, a grant or a resident, and counts.
 	Forget(ctx context.Context, ref string) (int64, error)
+}
 
-	// Veto keeps whoever knocks at a door out; nobody knocks: 409.
-	Veto(context.Context, gateway.DoorID) error
+// IssuerService is the third parties.
+type IssuerService interface {
+	List(context.Context) ([]Issuer, error)
+	// Pause denies one of them, or lets it in again.
+	Pause(ctx context.Context, by Caller, id gateway.IssuerID, paused bool) error
+	// PauseAll denies all of them, or lets them in again.
+	PauseAll(ctx context.Context, by Caller, paused bool) error
+}
 
-	Issuers(context.Context) ([]Issuer, error)
-	PauseIssuer(ctx context.Context, id gateway.IssuerID, paused bool) error
-	PauseAll(ctx context.Context, paused bool) error
-
+// ResidentService is who lives here, and what was answered to them.
+type ResidentService interface {
+	// OpenPairing opens a window for one device; one that is open is replaced.
 	OpenPairing(context.Context) (PairingWindow, error)
 	Pair(context.Context, PairingRequest) (Paired, error)
-	Residents(context.Context) ([]Resident, error)
-	RemoveResident(context.Context, gateway.ResidentID) error
-	Duress(context.Context, gateway.ResidentID, DuressRequest) (GrantMade, error)
+	List(context.Context) ([]Resident, error)
+	Remove(context.Context, gateway.ResidentID) error
+	// Duress makes a PIN for a resident that opens and tells.
+	Duress(ctx context.Context, by Caller, id gateway.ResidentID, req DuressRequest) (GrantMade, error)
+	// Authenticate finds the resident whose bearer token this is.
 	Authenticate(ctx context.Context, token gateway.Secret) (gateway.ResidentID, bool, error)
-
-	Descriptor(context.Context) (Descriptor, error)
-	EnrolInCloud(context.Context, CloudEnrolment) (CloudStatus, error)
-	ConfirmClock(context.Context) (StatusClock, error)
-	Backup(context.Context, io.Writer) error
-	Restore(context.Context, io.Reader) error
-
 	// Recall and Remember keep answers for the Idempotency-Key; they seal them.
 	Recall(ctx context.Context, key, body string) (a Answer, found, same bool, err error)
 	Remember(ctx context.Context, key, body string, a Answer) error
+}
+
+// UpkeepService is the gateway itself.
+type UpkeepService interface {
+	Info() Info
+	Status(context.Context) (Status, error)
+	// Descriptor is what an issuer needs to write to this gateway.
+	Descriptor(context.Context) (Descriptor, error)
+	EnrolInCloud(context.Context, CloudEnrolment) (CloudStatus, error)
+	// ConfirmClock takes a resident's word that the system's clock is right now.
+	ConfirmClock(context.Context) (StatusClock, error)
+	Backup(context.Context, io.Writer) error
+	Restore(context.Context, io.Reader) error
 }
 
 // Answer is a remembered response.

@@ -120,7 +120,7 @@ func (s *Server) caller(r *http.Request) (Caller, error) {
 	if !strings.EqualFold(scheme, "Bearer") {
 		return c, Fail(http.StatusUnauthorized, "unauthorized", "want Authorization: Bearer and a paired device's token")
 	}
-	id, found, err := s.backend.Authenticate(r.Context(), gateway.NewSecret(token))
+	id, found, err := s.backend.Residents.Authenticate(r.Context(), gateway.NewSecret(token))
 	if err != nil {
 		return c, err
 	}
@@ -226,7 +226,7 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 	defer s.keys.enter(scope)()
 	sum := sha256.Sum256(r.body)
 	body := hex.EncodeToString(sum[:])
-	a, found, same, err := s.backend.Recall(r.Context(), scope, body)
+	a, found, same, err := s.backend.Residents.Recall(r.Context(), scope, body)
 	if err != nil {
 		return err
 	}
@@ -237,7 +237,7 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 		if a, err = rt.answer(r); err != nil {
 			return err
 		}
-		if err := s.backend.Remember(context.WithoutCancel(r.Context()), scope, body, a); err != nil {
+		if err := s.backend.Residents.Remember(context.WithoutCancel(r.Context()), scope, body, a); err != nil {
 			s.log.Warn("a retry of this request would not be recognised", "err", err)
 		}
 	}

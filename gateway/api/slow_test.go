@@ -45,7 +45,8 @@ func (p *pipes) dial(request string) net.Conn {
 
 // slowBackend takes its time, and has a long record.
 type slowBackend struct {
-	Backend
+	RecordService
+	UpkeepService
 	takes    time.Duration
 	watching int
 	mu       sync.Mutex
@@ -85,13 +86,16 @@ func (b *slowBackend) Watch() (<-chan struct{}, func()) {
 	return nil, func() { b.mu.Lock(); defer b.mu.Unlock(); b.watching-- }
 }
 
+// whole is a backend of which the slow parts are there.
+func (b *slowBackend) whole() Backend { return Backend{Record: b, Upkeep: b} }
+
 // serving runs the API in a bubble as the socket does.
-func serving(t *testing.T, b Backend, f func(p *pipes)) {
+func serving(t *testing.T, b *slowBackend, f func(p *pipes)) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &pipes{accept: make(chan net.Conn), done: make(chan struct{})}
 		stop := make(chan struct{})
 		log := slog.New(slog.DiscardHandler)
-		srv := newHTTPServer(New(b, nil, log, stop), log)
+		srv := newHTTPServer(New(b.whole(), nil, log, stop), log)
 		srv.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { return withCaller(ctx, Caller{Local: true}) }
 		done := make(chan struct{})
 		go func() { srv.Serve(p); close(done) }()

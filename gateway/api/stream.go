@@ -38,7 +38,7 @@ func (s *Server) events(r *request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	list, err := s.backend.Events(r.Context(), after, limit)
+	list, err := s.backend.Record.Events(r.Context(), after, limit)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -60,7 +60,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 		return Fail(http.StatusTooManyRequests, "too-many-requests", "at most %d streams at once: come back later", maxStreams)
 	}
 	defer s.streams.Add(-1)
-	grown, stop := s.backend.Watch()
+	grown, stop := s.backend.Record.Watch()
 	defer stop()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
@@ -110,7 +110,7 @@ func (s *Server) eventsAfter(ctx context.Context, after int64) (p streamed, err 
 	}
 	defer leave()
 	const limit = 100
-	list, err := s.backend.Events(ctx, after, limit)
+	list, err := s.backend.Record.Events(ctx, after, limit)
 	p.last, p.full = after, len(list) == limit
 	var text bytes.Buffer
 	for _, e := range list {
@@ -134,7 +134,7 @@ func (s *Server) backup(w http.ResponseWriter, r *request) error {
 	defer leave()
 	w.Header().Set("Content-Type", "application/vnd.sqlite3")
 	counted := &countingWriter{ResponseWriter: w}
-	err = s.backend.Backup(r.Context(), counted)
+	err = s.backend.Upkeep.Backup(r.Context(), counted)
 	if err != nil && counted.n > 0 {
 		panic(http.ErrAbortHandler) // half of it is sent: the client must see that it broke
 	}
@@ -163,7 +163,7 @@ func (s *Server) restore(w http.ResponseWriter, r *request) error {
 	}
 	defer leave()
 	in := http.NewResponseController(w)
-	err = s.backend.Restore(r.Context(), steady{r.Request, in})
+	err = s.backend.Upkeep.Restore(r.Context(), steady{r.Request, in})
 	in.SetReadDeadline(time.Now().Add(writeWithin)) // for what is left of it
 	if err != nil {
 		return err

@@ -272,7 +272,7 @@ func TestSocketComesLater(t *testing.T) {
 	h.start(t)
 	pin := h.pinGrant(t, "front")
 	h.open(t, "front", pin)
-	if st, err := h.Status(t.Context()); err != nil || !strings.Contains(strings.Join(st.Notes, "\n"), "socket does not work") {
+	if st, err := h.backend().Upkeep.Status(t.Context()); err != nil || !strings.Contains(strings.Join(st.Notes, "\n"), "socket does not work") {
 		t.Errorf("%+v, %v", st.Notes, err)
 	}
 	if err := os.Remove(path); err != nil {
@@ -303,13 +303,13 @@ func TestSocketComesLater(t *testing.T) {
 func TestBoardAilsAllDoors(t *testing.T) {
 	h := build(t)
 	h.start(t)
-	if list := h.Doors(); len(list) != 2 || len(list[0].Health)+len(list[1].Health) != 0 {
+	if list := h.backend().Doors.List(); len(list) != 2 || len(list[0].Health)+len(list[1].Health) != 0 {
 		t.Errorf("%+v", list)
 	}
 	h.stop()
 	h.board = func() gpio.Facts { return gpio.Facts{UnderVoltage: true} }
 	h.start(t)
-	for _, d := range h.Doors() {
+	for _, d := range h.backend().Doors.List() {
 		if !slices.Equal(d.Health, []gateway.Ailment{gateway.BoardVoltage}) {
 			t.Errorf("%s: %v", d.ID, d.Health)
 		}

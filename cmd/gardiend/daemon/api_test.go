@@ -27,7 +27,7 @@ import (
 // lan serves the same handlers to strangers: no peer credentials vouch for them.
 func (h *house) lan(t *testing.T) *httptest.Server {
 	t.Helper()
-	srv := httptest.NewServer(api.New(h.Gateway, &simulator{h.Gateway}, quiet, nil))
+	srv := httptest.NewServer(api.New(h.backend(), &simulator{h.Gateway}, quiet, nil))
 	t.Cleanup(srv.Close)
 	return srv
 }
@@ -107,7 +107,7 @@ func TestOpenAPI(t *testing.T) {
 	if doc.OpenAPI != "3.1.0" || len(doc.Paths) < 25 {
 		t.Fatalf("openapi %q with %d paths", doc.OpenAPI, len(doc.Paths))
 	}
-	page, err := h.Gateway.Grants(context.Background(), gateway.GrantID{}, 1)
+	page, err := h.backend().Grants.List(context.Background(), gateway.GrantID{}, 1)
 	if err != nil || len(page) != 1 {
 		t.Fatal(page, err)
 	}
@@ -186,7 +186,7 @@ func TestW8_Strangers(t *testing.T) {
 		t.Errorf("a made-up token: %+v", got)
 	}
 
-	w, err := h.OpenPairing(context.Background())
+	w, err := h.backend().Residents.OpenPairing(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -371,7 +371,7 @@ func TestIdempotencyKey(t *testing.T) {
 	if after := call(t, h.local(), "POST", "http://g/v1/grants", body, "Idempotency-Key", "k1"); after.body != first.body {
 		t.Errorf("after a restart: %+v", after)
 	}
-	if list, err := h.Gateway.Grants(context.Background(), gateway.GrantID{}, 10); err != nil || len(list) != 1 {
+	if list, err := h.backend().Grants.List(context.Background(), gateway.GrantID{}, 10); err != nil || len(list) != 1 {
 		t.Errorf("%d grants, want one: %v", len(list), err)
 	}
 }

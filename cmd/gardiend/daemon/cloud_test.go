@@ -318,7 +318,7 @@ func newHome(t testing.TB, s *sky) *home {
 
 func (h *home) enrol(t testing.TB) {
 	t.Helper()
-	if _, err := h.EnrolInCloud(context.Background(), api.CloudEnrolment{Code: h.sky.code(t, mailbox.KindGateway, string(h.identity.ID)).Reveal()}); err != nil {
+	if _, err := h.backend().Upkeep.EnrolInCloud(context.Background(), api.CloudEnrolment{Code: h.sky.code(t, mailbox.KindGateway, string(h.identity.ID)).Reveal()}); err != nil {
 		t.Fatal(err)
 	}
 }

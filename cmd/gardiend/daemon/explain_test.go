@@ -36,7 +36,7 @@ func TestExplainKnowsCardsAndKnocks(t *testing.T) {
 	}
 	explain := func() api.Explanation {
 		t.Helper()
-		x, err := h.Explain(t.Context(), g.ID, "front", time.Time{})
+		x, err := h.backend().Grants.Explain(t.Context(), g.ID, "front", time.Time{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,7 +62,7 @@ func TestExplainKnowsCardsAndKnocks(t *testing.T) {
 		t.Errorf("a grant whose residents are asked: %+v", x)
 	}
 	h.access.Ring("front")
-	if err := h.Veto(t.Context(), "front"); err != nil {
+	if err := h.backend().Doors.Veto(t.Context(), api.Caller{}, "front"); err != nil {
 		t.Fatal(err)
 	}
 	if x := explain(); x.Verdict != "denied" || *x.Reason != gateway.Vetoed {

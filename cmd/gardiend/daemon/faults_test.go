@@ -27,7 +27,7 @@ func TestTypingDuringARestore(t *testing.T) {
 	h := build(t)
 	h.start(t)
 	var backup bytes.Buffer
-	if err := h.Backup(t.Context(), &backup); err != nil {
+	if err := h.backend().Upkeep.Backup(t.Context(), &backup); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -42,7 +42,7 @@ func TestTypingDuringARestore(t *testing.T) {
 		})
 	}
 	for range 5 {
-		if err := h.Restore(t.Context(), bytes.NewReader(backup.Bytes())); err != nil {
+		if err := h.backend().Upkeep.Restore(t.Context(), bytes.NewReader(backup.Bytes())); err != nil {
 			t.Error(err)
 		}
 	}
@@ -76,7 +76,7 @@ func TestKnockWithCommands(t *testing.T) {
 	if r := command("two"); r != "" {
 		t.Errorf("after the residents' time: %q", r)
 	}
-	if err := h.Veto(t.Context(), "front"); err == nil {
+	if err := h.backend().Doors.Veto(t.Context(), api.Caller{}, "front"); err == nil {
 		t.Error("a veto against nobody")
 	}
 }
@@ -86,10 +86,10 @@ func TestKnownCardWithPIN(t *testing.T) {
 	h := build(t)
 	h.start(t)
 	req := api.GrantRequest{Doors: []gateway.DoorID{"front"}, NotAfter: new(time.Now().Add(time.Hour)), Card: "26:1:2", PIN: true}
-	if _, err := h.MakeGrant(t.Context(), req); err != nil {
+	if _, err := h.backend().Grants.Make(t.Context(), api.Caller{}, req); err != nil {
 		t.Fatal(err)
 	}
-	_, err := h.MakeGrant(t.Context(), req)
+	_, err := h.backend().Grants.Make(t.Context(), api.Caller{}, req)
 	var p *api.Problem
 	if !errors.As(err, &p) || p.Status != 400 || !strings.Contains(p.Detail, "card") {
 		t.Errorf("%v", err)
@@ -183,14 +183,14 @@ func TestAbsurdClock(t *testing.T) {
 		h.os = &calendarOS{wall: time.Date(year, 12, 31, 23, 59, 59, 0, time.UTC), boot: time.Hour}
 		h.start(t)
 		h.note(gateway.Event{Type: gateway.DoorBell, Door: "front"})
-		if v, err := h.Verify(t.Context()); err != nil || !v.OK {
+		if v, err := h.backend().Record.Verify(t.Context()); err != nil || !v.OK {
 			t.Errorf("%d: %+v, %v", year, v, err)
 		}
 		r := h.clock.Read()
 		if r.State != gateway.ClockUndecided || r.Latest.Before(r.Earliest) {
 			t.Errorf("%d: %+v", year, r)
 		}
-		if _, err := h.ConfirmClock(t.Context()); year > 2100 {
+		if _, err := h.backend().Upkeep.ConfirmClock(t.Context()); year > 2100 {
 			var p *api.Problem
 			if !errors.As(err, &p) || p.Status != 409 {
 				t.Errorf("%d: a resident confirms it: %v", year, err)

@@ -111,7 +111,7 @@ func (h *house) grant(t testing.TB, n int, door gateway.DoorID, holder string) (
 // proof makes a proof of possession for a fresh nonce.
 func (h *house) proof(t testing.TB, key *tokens.SigningKey, door gateway.DoorID, text string) string {
 	t.Helper()
-	n, err := h.Gateway.Nonce(fmt.Sprintf("test-%p", &text))
+	n, err := h.backend().Doors.Nonce(fmt.Sprintf("test-%p", &text))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/api"
 )
 
 // knocking is a house whose residents are asked before the carrier comes in.
@@ -71,7 +72,7 @@ func TestKnock(t *testing.T) {
 	if took := time.Since(begun); took < 400*time.Millisecond {
 		t.Errorf("let in after %v", took)
 	}
-	if err := h.Veto(t.Context(), "front"); err == nil {
+	if err := h.backend().Doors.Veto(t.Context(), api.Caller{}, "front"); err == nil {
 		t.Error("a veto against nobody")
 	}
 	if g, _, err := h.find(t.Context(), gateway.GrantID{Issuer: "colis-x.example", JTI: jti}); err != nil || g.Used != 1 {
@@ -93,7 +94,7 @@ func TestVeto(t *testing.T) {
 	_, other := h.grant(t, 2, "front", "")
 	h.scan(text)
 	begun := time.Now()
-	if err := h.Veto(t.Context(), "front"); err != nil {
+	if err := h.backend().Doors.Veto(t.Context(), api.Caller{}, "front"); err != nil {
 		t.Fatal(err)
 	}
 	h.told(t, gateway.KnockedEvent, gateway.AccessDenied, gateway.KnockVetoed)

@@ -7,16 +7,14 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"os"
 	"time"
 
+	"gardien/configs"
 	"gardien/gateway"
 	"gardien/gateway/access"
-	"gardien/gateway/api"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
 	"gardien/store"
@@ -127,18 +125,28 @@ type registration struct {
 }
 
 func (r registration) Descriptor() (text, fingerprint string, err error) {
-	d, err := r.g.Descriptor(context.Background())
-	if err != nil {
+	if text, err = r.g.descriptor(); err != nil {
 		return "", "", err
 	}
-	rules := rules(r.g.inForce.Load())
-	var issuers []string
-	for _, i := range r.g.inForce.Load().Issuers {
-		issuers = append(issuers, i.ID)
-	}
-	b, err := json.Marshal([]any{rules.Doors, issuers, r.g.cfg.Gateway.TimeZone})
+	cfg := r.g.inForce.Load()
+	b, err := json.Marshal([]any{rules(cfg).Doors, listened(cfg), r.g.cfg.Gateway.TimeZone})
 	sum := sha256.Sum256(b)
-	return d.Descriptor, hex.EncodeToString(sum[:8]), err
+	return text, hex.EncodeToString(sum[:8]), err
+}
+
+// descriptor signs what this gateway is to its issuers.
+func (g *Gateway) descriptor() (string, error) {
+	cfg := g.inForce.Load()
+	return g.identity.SignDescriptor(rules(cfg).Doors, listened(cfg), g.cfg.Gateway.TimeZone, g.clock.Read().Wall)
+}
+
+// listened lists the issuers that this gateway listens to.
+func listened(cfg *configs.Config) []gateway.IssuerID {
+	var list []gateway.IssuerID
+	for _, i := range cfg.Issuers {
+		list = append(list, gateway.IssuerID(i.ID))
+	}
+	return list
 }
 
 func (r registration) Registered(ctx context.Context) (string, error) {
@@ -183,23 +191,4 @@ func (g *Gateway) changeCloud(ctx context.Context, change func(*store.CloudState
 		tx.House.PutCloud(c)
 		return tx.Err()
 	})
-}
-
-// EnrolInCloud implements api.Backend.
-func (g *Gateway) EnrolInCloud(ctx context.Context, req api.CloudEnrolment) (api.CloudStatus, error) {
-	if g.uplink == nil {
-		return api.CloudStatus{}, api.Fail(http.StatusConflict, "no-cloud", "no cloud is configured: set cloud.url in gardien.yaml and restart gardiend")
-	}
-	if req.Code == "" || len(req.Code) > 128 {
-		return api.CloudStatus{}, api.Fail(http.StatusBadRequest, "bad-request", "code: want the one-time code of the cloud's operator")
-	}
-	err := g.uplink.Enrol(ctx, gateway.NewSecret(req.Code))
-	var refused *uplink.StatusError
-	switch {
-	case errors.As(err, &refused):
-		return api.CloudStatus{}, api.Fail(http.StatusConflict, "not-enrolled", "%v", refused)
-	case err != nil:
-		return api.CloudStatus{}, api.Fail(http.StatusBadGateway, "cloud-unreachable", "%v", err)
-	}
-	return api.CloudStatus{ID: g.identity.ID, Cloud: g.cfg.Cloud.URL}, nil
 }

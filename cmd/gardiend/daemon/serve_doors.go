@@ -1,0 +1,65 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"gardien/gateway"
+	"gardien/gateway/access"
+	"gardien/gateway/api"
+	"gardien/store"
+)
+
+// doorService serves doors to the API.
+type doorService struct{ g *Gateway }
+
+// List implements api.DoorService.
+func (s doorService) List() []api.Door {
+	list := []api.Door{}
+	for _, d := range s.g.house {
+		list = append(list, doorOf(s.g.view(d.ID)))
+	}
+	return list
+}
+
+// view is what is known of a door, the board included.
+func (g *Gateway) view(id gateway.DoorID) gateway.DoorView {
+	return accessDoors{g.house, g.board}.View(id)
+}
+
+func doorOf(s gateway.DoorView) api.Door {
+	d := api.Door{ID: s.ID, Name: s.Name, Strike: orNull(string(s.Strike)), Contact: orNull(string(s.Contact)), HeldOpen: s.HeldOpen, Fault: s.Fault,
+		Blocked: s.Blocked, Health: append([]gateway.Ailment{}, s.Ailments...)}
+	// A strike's monitor is no lock; only its trouble shows.
+	if s.Strike == "" || s.Lock == gateway.LockJammed || s.Lock == gateway.LockUnknown {
+		d.Lock = orNull(string(s.Lock))
+	}
+	return d
+}
+
+// Attempt implements api.DoorService.
+func (s doorService) Attempt(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, c gateway.Credential) (api.Granted, gateway.Reason, error) {
+	// A phone that hangs up does not undo what was decided.
+	out := s.g.access.Present(context.WithoutCancel(ctx), door, reader, c)
+	return api.Granted{Decision: "granted", Door: door, ReleaseTime: out.ReleaseTime.String(), Attempt: out.Attempt}, out.Reason, nil
+}
+
+// Nonce implements api.DoorService.
+func (s doorService) Nonce(addr string) (api.Nonce, error) {
+	n, err := s.g.access.Nonces.New(addr, s.g.clock.Read().SinceBoot)
+	if errors.Is(err, access.ErrTooManyNonces) {
+		return api.Nonce{}, api.Fail(http.StatusTooManyRequests, "too-many-requests", "%v: use those you have, or wait", err)
+	}
+	return api.Nonce{Nonce: n, ExpiresIn: int(access.NonceLife.Seconds())}, err
+}
+
+// Veto implements api.DoorService.
+func (s doorService) Veto(ctx context.Context, by api.Caller, door gateway.DoorID) error {
+	if !s.g.access.Veto(door) {
+		return api.Fail(http.StatusConflict, "nobody-knocks", "nobody knocks at door %s", door)
+	}
+	return s.g.store.Update(ctx, func(tx *store.Tx) error {
+		return tx.Record.Append(gateway.Event{Type: gateway.KnockVetoed, Door: door, Resident: by.Resident})
+	})
+}

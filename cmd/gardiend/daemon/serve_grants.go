@@ -1,0 +1,160 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"gardien/gateway"
+	"gardien/gateway/access"
+	"gardien/gateway/api"
+	"gardien/store"
+)
+
+// grantService serves grants to the API.
+type grantService struct{ g *Gateway }
+
+// List implements api.GrantService.
+func (s grantService) List(ctx context.Context, after gateway.GrantID, limit int) ([]api.Grant, error) {
+	var records []gateway.GrantRecord
+	err := s.g.store.Browse(ctx, func(tx *store.Tx) error { records = tx.Grants.List(after, limit); return nil })
+	list := []api.Grant{}
+	for _, r := range records {
+		list = append(list, s.g.grantOf(r))
+	}
+	return list, err
+}
+
+func (g *Gateway) grantOf(r gateway.GrantRecord) api.Grant {
+	out := api.Grant{ID: r.ID.String(), Issuer: r.ID.Issuer, JTI: r.ID.JTI, Ver: r.Version, Status: r.Status, Doors: r.Doors,
+		NotBefore: g.stamp(r.NotBefore), NotAfter: g.stamp(r.NotAfter), Schedule: r.Schedule, Sub: orNull(r.Sub)}
+	if r.Block {
+		out.Status = gateway.GrantRevoked
+	}
+	if left, limited := r.UsesLeft(); limited {
+		out.Uses, out.UsesLeft = &r.Uses, &left
+	}
+	return out
+}
+
+// Get implements api.GrantService.
+func (s grantService) Get(ctx context.Context, id gateway.GrantID) (api.Grant, error) {
+	r, found, err := s.g.find(ctx, id)
+	if err == nil && !found {
+		err = s.g.noGrant(ctx, id)
+	}
+	if err != nil {
+		return api.Grant{}, err
+	}
+	return s.g.grantOf(r), nil
+}
+
+func (g *Gateway) find(ctx context.Context, id gateway.GrantID) (r gateway.GrantRecord, found bool, err error) {
+	err = g.store.View(ctx, func(tx *store.Tx) error { r, found = tx.Grants.Get(id); return nil })
+	return r, found, err
+}
+
+// noGrant says what exists, as far as one line can.
+func (g *Gateway) noGrant(ctx context.Context, id gateway.GrantID) error {
+	records, err := store.Look(ctx, g.store, func(tx *store.Tx) []gateway.GrantRecord { return tx.Grants.List(gateway.GrantID{}, 6) })
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, r := range records {
+		ids = append(ids, r.ID.String())
+	}
+	if len(ids) == 6 {
+		ids[5] = "… (gardien grant list)"
+	}
+	return api.NotFound("grant", id.String(), ids)
+}
+
+// Make implements api.GrantService.
+func (s grantService) Make(ctx context.Context, by api.Caller, req api.GrantRequest) (api.GrantMade, error) {
+	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, By: by.Resident}
+	if req.Uses != nil {
+		h.Uses = *req.Uses
+	}
+	if req.Card != "" {
+		card, err := gateway.ParseCard(req.Card)
+		if err != nil {
+			return api.GrantMade{}, api.Fail(http.StatusBadRequest, "bad-request", "card: %v", err)
+		}
+		h.Card = card
+	}
+	for _, t := range []struct {
+		from *time.Time
+		to   *time.Time
+		name string
+	}{{req.NotBefore, &h.NotBefore, "not_before"}, {req.NotAfter, &h.NotAfter, "not_after"}} {
+		if t.from == nil {
+			continue
+		}
+		if t.from.Before(gateway.MinTime) || t.from.After(gateway.MaxTime) {
+			return api.GrantMade{}, api.Fail(http.StatusBadRequest, "bad-request", "%s: want an instant from 2020 to 2100", t.name)
+		}
+		*t.to = t.from.Truncate(time.Second)
+	}
+	return s.g.makeHome(ctx, h)
+}
+
+func (g *Gateway) makeHome(ctx context.Context, h access.HomeGrant) (api.GrantMade, error) {
+	id, pin, err := g.access.Home(ctx, h)
+	var refusal *gateway.Refusal
+	if errors.As(err, &refusal) {
+		return api.GrantMade{}, api.Fail(http.StatusBadRequest, "bad-request", "%s", refusal.Detail)
+	}
+	if err != nil {
+		return api.GrantMade{}, err
+	}
+	return api.GrantMade{ID: id.String(), PIN: pin.Reveal()}, nil
+}
+
+// Revoke implements api.GrantService.
+func (s grantService) Revoke(ctx context.Context, by api.Caller, id gateway.GrantID) error {
+	found, err := s.g.access.Revoke(ctx, id, by.Resident)
+	if err == nil && !found {
+		err = s.g.noGrant(ctx, id)
+	}
+	return err
+}
+
+// Explain implements api.GrantService.
+func (s grantService) Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, at time.Time) (api.Explanation, error) {
+	if at.IsZero() {
+		at = s.g.clock.Read().Wall
+	}
+	x, found, err := s.g.access.Explain(ctx, id, door, at)
+	if err == nil && !found {
+		err = s.g.noGrant(ctx, id)
+	}
+	if err != nil {
+		return api.Explanation{}, err
+	}
+	out := api.Explanation{Verdict: "granted", Door: x.Door, At: s.g.stamp(at), Checks: []api.Check{}}
+	if x.Verdict != "" {
+		out.Verdict, out.Reason = "denied", &x.Verdict
+	}
+	for _, c := range x.Checks {
+		out.Checks = append(out.Checks, api.Check{Check: c.Name, OK: c.OK, Reason: c.Reason, Detail: c.Detail})
+	}
+	return out, nil
+}
+
+// Take implements api.GrantService. Commands come by the feed only.
+func (s grantService) Take(ctx context.Context, item api.MailbagItem) (api.MailbagResult, error) {
+	in, err := s.g.access.TakeItem(context.WithoutCancel(ctx), item.Kind, item.Body)
+	if err != nil {
+		return api.MailbagResult{}, err
+	}
+	res := api.MailbagResult{ID: item.ID, Result: in.Result}
+	if res.ID == "" && in.ID.JTI != "" {
+		res.ID = in.ID.String()
+	}
+	if in.Refusal != nil {
+		res.Reason, res.Detail = in.Refusal.Reason, in.Refusal.Detail
+	}
+	return res, nil
+}

@@ -1,0 +1,169 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"gardien/gateway"
+	"gardien/gateway/api"
+	"gardien/gateway/uplink"
+	"gardien/gateway/wallclock"
+	"gardien/store"
+)
+
+// upkeepService serves the gateway itself to the API.
+type upkeepService struct{ g *Gateway }
+
+// Version is the program's version: that of its module, or of the commit.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	version := info.Main.Version
+	if version == "" || version == "(devel)" {
+		version = "devel"
+	}
+	return version
+}
+
+// Info implements api.UpkeepService.
+func (s upkeepService) Info() api.Info { return api.Info{ID: s.g.identity.ID, API: api.Version} }
+
+// Status implements api.UpkeepService.
+func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
+	about, err := s.g.store.About(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
+	st := api.Status{ID: s.g.identity.ID, Name: s.g.cfg.Gateway.Name, Version: Version(), Started: s.g.stamp(s.g.started),
+		Seq: s.g.store.Head(), Log: about.Log, Epoch: about.Epoch, Paused: about.Paused,
+		API: api.StatusAPI{Socket: s.g.cfg.API.Socket}, Clock: s.g.clockStatus(s.g.clock.Read()), Cloud: "off", Database: "ok", Notes: []string{}}
+	note := func(format string, args ...any) { st.Notes = append(st.Notes, fmt.Sprintf(format, args...)) }
+	if s.g.board.UnderVoltage() {
+		note("the board had too little voltage: use a supply of its own for the strike, and a better one for the board")
+	}
+	if !s.g.store.Healthy() {
+		st.Database = "failing"
+		note("the database does not take writes, so nothing opens: check the disk (df, dmesg)")
+	}
+	if about.SetAside != "" {
+		st.Database = "set aside: " + about.SetAside
+		note("the database was broken and a new one is in use: restore a backup (gardien restore FILE), or accept it (gardien resume)")
+	}
+	if about.Paused {
+		note("all third parties are paused: gardien resume lets them in again")
+	}
+	if st.Clock.State == gateway.ClockUndecided {
+		note("the clock is undecided, so timed grants of third parties do not open: wait for a sync, or check it and run gardien clock confirm")
+	}
+	if s.g.uplink != nil {
+		state, why := s.g.uplink.State()
+		st.Cloud = string(state)
+		if state != uplink.Connected {
+			note("cloud %s: %s; grants that are here still open", state, why)
+		}
+	}
+	for _, d := range s.g.house {
+		noteDoor(s.g.view(d.ID), note)
+	}
+	for _, i := range s.g.inForce.Load().Issuers {
+		if i.SetAside != "" {
+			note("issuer %s is set aside, and nothing of it is believed: %s; put its key set there, then systemctl restart gardiend", i.ID, i.SetAside)
+		}
+	}
+	st.Tasks = []api.StatusTask{}
+	for _, k := range s.g.beside {
+		down, since, why := k.status()
+		t := api.StatusTask{Name: k.String(), State: "up", Since: s.g.stamp(since)}
+		if down {
+			t.State, t.Error = "down", firstLine(why)
+			note("%s does not work since %s, and is tried again: %s", t.Name, t.Since, t.Error)
+		}
+		st.Tasks = append(st.Tasks, t)
+	}
+	return st, nil
+}
+
+// noteDoor says what somebody should look at.
+func noteDoor(v gateway.DoorView, note func(format string, args ...any)) {
+	switch {
+	case v.Blocked:
+		note("door %s cannot be moved: its strike or lock is not there, or does not answer; check its wire and supply", v.ID)
+	case len(v.Ailments) > 0:
+		note("door %s is unwell (%v), so that third parties are refused: check strike or lock, and contact", v.ID, v.Ailments)
+	case v.Fault:
+		note("door %s has a fault: check strike and contact", v.ID)
+	}
+}
+
+// firstLine of an error: a bug's stack is for the log.
+func firstLine(err error) string {
+	line, _, _ := strings.Cut(err.Error(), "\n")
+	return line
+}
+
+func (g *Gateway) clockStatus(r gateway.Reading) api.StatusClock {
+	return api.StatusClock{State: r.State, Now: g.stamp(r.Wall), Earliest: g.stamp(r.Earliest), Latest: g.stamp(r.Latest),
+		Source: g.cfg.Clock.Source, Zone: g.cfg.Gateway.TimeZone}
+}
+
+// Descriptor implements api.UpkeepService.
+func (s upkeepService) Descriptor(context.Context) (api.Descriptor, error) {
+	text, err := s.g.descriptor()
+	return api.Descriptor{Descriptor: text}, err
+}
+
+// ConfirmClock implements api.UpkeepService.
+func (s upkeepService) ConfirmClock(ctx context.Context) (api.StatusClock, error) {
+	r, err := s.g.clock.Confirm(ctx)
+	if errors.Is(err, wallclock.ErrAbsurd) {
+		return s.g.clockStatus(r), api.Fail(http.StatusConflict, "clock-absurd", "%v (timedatectl)", err)
+	}
+	return s.g.clockStatus(r), err
+}
+
+// Backup implements api.UpkeepService.
+func (s upkeepService) Backup(ctx context.Context, w io.Writer) error {
+	return s.g.store.Backup(ctx, w)
+}
+
+// Restore implements api.UpkeepService.
+func (s upkeepService) Restore(ctx context.Context, r io.Reader) error {
+	err := s.g.store.Restore(ctx, r)
+	if errors.Is(err, store.ErrNotBackup) {
+		return api.Fail(http.StatusBadRequest, "bad-request", "%v", err)
+	}
+	s.g.access.Restored()
+	if err == nil {
+		err = s.g.issuers.Renew(ctx)
+	}
+	if err == nil && s.g.uplink != nil {
+		s.g.uplink.Again()
+	}
+	return err
+}
+
+// EnrolInCloud implements api.UpkeepService.
+func (s upkeepService) EnrolInCloud(ctx context.Context, req api.CloudEnrolment) (api.CloudStatus, error) {
+	if s.g.uplink == nil {
+		return api.CloudStatus{}, api.Fail(http.StatusConflict, "no-cloud", "no cloud is configured: set cloud.url in gardien.yaml and restart gardiend")
+	}
+	if req.Code == "" || len(req.Code) > 128 {
+		return api.CloudStatus{}, api.Fail(http.StatusBadRequest, "bad-request", "code: want the one-time code of the cloud's operator")
+	}
+	err := s.g.uplink.Enrol(ctx, gateway.NewSecret(req.Code))
+	var refused *uplink.StatusError
+	switch {
+	case errors.As(err, &refused):
+		return api.CloudStatus{}, api.Fail(http.StatusConflict, "not-enrolled", "%v", refused)
+	case err != nil:
+		return api.CloudStatus{}, api.Fail(http.StatusBadGateway, "cloud-unreachable", "%v", err)
+	}
+	return api.CloudStatus{ID: s.g.identity.ID, Cloud: s.g.cfg.Cloud.URL}, nil
+}

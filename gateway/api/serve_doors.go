@@ -1,0 +1,112 @@
+package api
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"strings"
+
+	"gardien/gateway"
+)
+
+func (s *Server) status(r *request) (Answer, error) {
+	st, err := s.backend.Upkeep.Status(r.Context())
+	if err != nil {
+		return Answer{}, err
+	}
+	return reply(200, st)
+}
+
+func (s *Server) door(r *request) (Answer, error) {
+	d, err := s.findDoor(r.PathValue("door"))
+	if err != nil {
+		return Answer{}, err
+	}
+	return reply(200, d)
+}
+
+func (s *Server) veto(r *request) (Answer, error) {
+	d, err := s.findDoor(r.PathValue("door"))
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Status: 204}, s.backend.Doors.Veto(r.Context(), r.caller, d.ID)
+}
+
+func (s *Server) findDoor(id string) (Door, error) {
+	var ids []string
+	for _, d := range s.backend.Doors.List() {
+		if string(d.ID) == id {
+			return d, nil
+		}
+		ids = append(ids, string(d.ID))
+	}
+	return Door{}, NotFound("door", id, ids)
+}
+
+// attempt judges a grant as that grant, whoever asks; {} is the resident's own wish.
+func (s *Server) attempt(r *request) (Answer, error) {
+	var req AttemptRequest
+	if err := r.read(&req); err != nil {
+		return Answer{}, err
+	}
+	var members map[string]json.RawMessage // a null is a member, too
+	if json.Unmarshal(r.body, &members) != nil || members == nil {
+		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "the body is not a JSON object")
+	}
+	isGrant := len(members) > 0
+	if !isGrant && !r.caller.known() {
+		return Answer{}, Fail(http.StatusUnauthorized, "unauthorized", "present a grant with its proof, or a paired device's token")
+	}
+	d, err := s.findDoor(r.PathValue("door"))
+	if err != nil && !r.caller.known() {
+		err = Fail(http.StatusNotFound, "not-found", "no such door") // which there are is the residents' to know
+	}
+	if err != nil {
+		return Answer{}, err
+	}
+	reader := gateway.ReaderApp
+	var cred gateway.Credential = gateway.ResidentCredential{Resident: r.caller.Resident}
+	if isGrant {
+		reader, cred = gateway.ReaderLAN, gateway.GrantCredential{Text: secretOf(req.Grant), Proof: secretOf(req.Proof)}
+	}
+	granted, reason, err := s.backend.Doors.Attempt(r.Context(), d.ID, reader, cred)
+	if err != nil {
+		return Answer{}, err
+	}
+	if reason == "" {
+		return reply(200, granted)
+	}
+	return denied(reason.Code())
+}
+
+func secretOf(s *string) gateway.Secret {
+	if s == nil {
+		return gateway.Secret{}
+	}
+	return gateway.NewSecret(*s)
+}
+
+// denialLength is the one length of every denial's body (A8).
+const denialLength = 64
+
+func denied(code gateway.DenialCode) (Answer, error) {
+	a, err := reply(403, Denied{"denied", code})
+	if err == nil {
+		pad := strings.Repeat(" ", denialLength-len(a.Body))
+		a.Body = append(a.Body[:len(a.Body)-1], pad+"\n"...)
+	}
+	return a, err
+}
+
+func (s *Server) nonce(r *request) (Answer, error) {
+	addr, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		addr = r.RemoteAddr // the socket's clients have none
+	}
+	n, err := s.backend.Doors.Nonce(addr)
+	if err != nil {
+		return Answer{}, err
+	}
+	return reply(201, n)
+}

@@ -1,0 +1,162 @@
+package api
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"gardien/gateway"
+)
+
+func (s *Server) grants(r *request) (Answer, error) {
+	limit, err := limitOf(r)
+	if err != nil {
+		return Answer{}, err
+	}
+	var after gateway.GrantID
+	if q := r.URL.Query().Get("after"); q != "" {
+		if after, err = gateway.ParseGrantID(q); err != nil {
+			return Answer{}, Fail(http.StatusBadRequest, "bad-request", "%v", err)
+		}
+	}
+	list, err := s.backend.Grants.List(r.Context(), after, limit)
+	if err != nil {
+		return Answer{}, err
+	}
+	page := Grants{Grants: list}
+	if len(list) == limit {
+		page.Next = list[len(list)-1].ID
+	}
+	return reply(200, page)
+}
+
+func limitOf(r *request) (int, error) {
+	q := r.URL.Query().Get("limit")
+	if q == "" {
+		return 100, nil
+	}
+	n, err := strconv.Atoi(q)
+	if err != nil || n < 1 || n > 1000 {
+		return 0, Fail(http.StatusBadRequest, "bad-request", "limit: want 1 to 1000")
+	}
+	return n, nil
+}
+
+func (s *Server) makeGrant(r *request) (Answer, error) {
+	var req GrantRequest
+	if err := r.read(&req); err != nil {
+		return Answer{}, err
+	}
+	switch {
+	case len(req.Doors) == 0 || len(req.Doors) > 8:
+		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "doors: name 1 to 8 doors")
+	case req.NotAfter == nil && req.Schedule == nil:
+		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "not_after: say when the grant ends, or give a schedule")
+	case req.Uses != nil && (*req.Uses < 1 || *req.Uses > 1<<20):
+		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "uses: want a number from 1 on, or leave it out")
+	}
+	if req.Schedule != nil {
+		if err := req.Schedule.Validate(); err != nil {
+			return Answer{}, Fail(http.StatusBadRequest, "bad-request", "schedule: %v", err)
+		}
+	}
+	for _, d := range req.Doors {
+		if _, err := s.findDoor(string(d)); err != nil {
+			return Answer{}, err
+		}
+	}
+	made, err := s.backend.Grants.Make(r.Context(), r.caller, req)
+	if err != nil {
+		return Answer{}, err
+	}
+	return reply(201, made)
+}
+
+func grantID(r *request) (gateway.GrantID, error) {
+	id, err := gateway.ParseGrantID(r.PathValue("id"))
+	if err != nil {
+		return id, Fail(http.StatusNotFound, "not-found", "%v", err)
+	}
+	return id, nil
+}
+
+func (s *Server) grant(r *request) (Answer, error) {
+	id, err := grantID(r)
+	if err != nil {
+		return Answer{}, err
+	}
+	g, err := s.backend.Grants.Get(r.Context(), id)
+	if err != nil {
+		return Answer{}, err
+	}
+	return reply(200, g)
+}
+
+func (s *Server) revoke(r *request) (Answer, error) {
+	id, err := grantID(r)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Status: 204}, s.backend.Grants.Revoke(r.Context(), r.caller, id)
+}
+
+func (s *Server) explain(r *request) (Answer, error) {
+	id, err := grantID(r)
+	if err != nil {
+		return Answer{}, err
+	}
+	var at time.Time
+	if q := r.URL.Query().Get("at"); q != "" {
+		if at, err = time.Parse(time.RFC3339, q); err != nil {
+			return Answer{}, Fail(http.StatusBadRequest, "bad-request", "at: want RFC 3339, as in 2026-11-23T09:41:00+01:00")
+		}
+	}
+	door := r.URL.Query().Get("door")
+	if door != "" {
+		if _, err := s.findDoor(door); err != nil {
+			return Answer{}, err
+		}
+	}
+	x, err := s.backend.Grants.Explain(r.Context(), id, gateway.DoorID(door), at)
+	if err != nil {
+		return Answer{}, err
+	}
+	return reply(200, x)
+}
+
+// mailbag is its request's body: items, or bare grants as strings.
+type mailbag struct {
+	Items []json.RawMessage `json:"items"`
+}
+
+func (s *Server) mailbag(r *request) (Answer, error) {
+	var bag mailbag
+	if err := r.read(&bag); err != nil {
+		return Answer{}, err
+	}
+	if len(bag.Items) > 1000 {
+		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "items: at most 1000")
+	}
+	items := make([]MailbagItem, len(bag.Items))
+	for i, raw := range bag.Items {
+		if json.Unmarshal(raw, &items[i].Body) == nil {
+			items[i].Kind = "grant"
+			continue
+		}
+		// Unknown members of an item are somebody's future: they are ignored. An item that
+		// is none is rejected by itself and blocks no other (N7).
+		if err := json.Unmarshal(raw, &items[i]); err != nil {
+			items[i] = MailbagItem{}
+		}
+	}
+	results := []MailbagResult{}
+	for _, item := range items {
+		res, err := s.backend.Grants.Take(r.Context(), item)
+		if err != nil {
+			return Answer{}, err
+		}
+		results = append(results, res)
+	}
+	return reply(200, MailbagResults{results})
+}
