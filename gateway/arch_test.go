@@ -7,7 +7,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -185,8 +184,9 @@ func TestDirectModules(t *testing.T) {
 	}
 }
 
-// TestNoHostInit: periph's host drivers claim lines that are not theirs.
-func TestNoHostInit(t *testing.T) {
+// eachFile parses what ships.
+func eachFile(t *testing.T, f func(path string, file *ast.File)) {
+	t.Helper()
 	files := 0
 	err := filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
 		switch {
@@ -197,15 +197,22 @@ func TestNoHostInit(t *testing.T) {
 		case e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
-		src, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), path, src, 0)
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
 		if err != nil {
 			return err
 		}
 		files++
+		f(path, file)
+		return nil
+	})
+	if err != nil || files < 50 {
+		t.Errorf("%d files, %v", files, err)
+	}
+}
+
+// TestNoHostInit: periph's host drivers claim lines that are not theirs.
+func TestNoHostInit(t *testing.T) {
+	eachFile(t, func(path string, f *ast.File) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Init" {
 				if x, ok := s.X.(*ast.Ident); ok && x.Name == "host" {
@@ -214,9 +221,26 @@ func TestNoHostInit(t *testing.T) {
 			}
 			return true
 		})
-		return nil
 	})
-	if err != nil || files < 50 {
-		t.Errorf("%d files, %v", files, err)
-	}
+}
+
+// TestInterfacesAreSmall: an interface speaks of one thing, and a fake of it fits on a page.
+func TestInterfacesAreSmall(t *testing.T) {
+	const most = 12
+	eachFile(t, func(path string, f *ast.File) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			spec, ok := n.(*ast.TypeSpec)
+			if !ok {
+				return true
+			}
+			i, ok := spec.Type.(*ast.InterfaceType)
+			if !ok {
+				return true
+			}
+			if len(i.Methods.List) > most {
+				t.Errorf("%s: interface %s has %d methods, at most %d: split it by what it speaks of", path, spec.Name.Name, len(i.Methods.List), most)
+			}
+			return true
+		})
+	})
 }

@@ -98,7 +98,7 @@ func (s *Service) feed(r *request) error {
 		return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "at most %d feeds at once", streamsEach)
 	}
 	defer leave()
-	grown, stop := s.Mailbox.WatchGateway(r.gateway)
+	grown, stop := s.Mailbox.Feeds.WatchGateway(r.gateway)
 	defer stop()
 	page, done, err := s.look(r.Context(), r.gateway, p, r.now)
 	if err != nil {
@@ -119,7 +119,7 @@ func (s *Service) feed(r *request) error {
 // look reads the feed after a position.
 func (s *Service) look(ctx context.Context, gw gateway.GatewayID, p gateway.Position, now time.Time) (page gateway.FeedPage, done bool, err error) {
 	err = aside(func() (err error) {
-		page, done, err = s.Mailbox.Feed(ctx, gw, p, feedBatch, now)
+		page, done, err = s.Mailbox.Feeds.Feed(ctx, gw, p, feedBatch, now)
 		return err
 	})
 	return page, done, err
@@ -276,9 +276,9 @@ func (s *Service) issuerFeed(r *request) error {
 		return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "at most %d feeds at once", issuerStreams)
 	}
 	defer leave()
-	grown, stop := s.Mailbox.WatchIssuer(r.issuer)
+	grown, stop := s.Mailbox.Letters.WatchIssuer(r.issuer)
 	defer stop()
-	list, head, err := s.Mailbox.Letters(r.Context(), r.issuer, after, feedBatch)
+	list, head, err := s.Mailbox.Letters.Letters(r.Context(), r.issuer, after, feedBatch)
 	if err != nil {
 		return err
 	}
@@ -352,7 +352,7 @@ func (f *letterStream) run(list []gateway.Delivered, head int64, grown <-chan st
 
 func (f *letterStream) next() ([]gateway.Delivered, int64, error) {
 	for begun := time.Now(); ; {
-		list, head, err := f.s.Mailbox.Letters(f.r.Context(), f.r.issuer, f.after, feedBatch)
+		list, head, err := f.s.Mailbox.Letters.Letters(f.r.Context(), f.r.issuer, f.after, feedBatch)
 		if err == nil || f.r.Context().Err() != nil || time.Since(begun) > databaseFor || !f.s.pause(f.r.Context()) {
 			return list, head, err
 		}
@@ -367,7 +367,7 @@ func (f *letterStream) fleet(whole bool) error {
 	if !whole {
 		since = f.looked.Add(-2 * fleetEvery)
 	}
-	list, err := f.s.Mailbox.Fleet(f.r.Context(), f.r.issuer, since, now)
+	list, err := f.s.Mailbox.Presence.Fleet(f.r.Context(), f.r.issuer, since, now)
 	if err != nil {
 		return f.r.Context().Err() // the next look may do
 	}

@@ -20,7 +20,7 @@ type metrics struct {
 	handler  http.Handler
 }
 
-func newMetrics(m Mailbox) *metrics {
+func newMetrics(m Upkeep) *metrics {
 	x := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "gardien_cloud_requests_total", Help: "Requests by route and status."}, []string{"route", "status"}),
 		streams:  prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "gardien_cloud_streams", Help: "Open streams of this replica."}, []string{"kind"}),

@@ -139,7 +139,7 @@ func (s *Service) observe(ctx context.Context) {
 	list := s.presence.take()
 	for len(list) > 0 {
 		n := min(batch, len(list))
-		if err := s.Mailbox.Observe(ctx, list[:n]); err != nil {
+		if err := s.Mailbox.Presence.Observe(ctx, list[:n]); err != nil {
 			if ctx.Err() == nil {
 				s.Log.Warn("who is online is written later", "err", err)
 			}

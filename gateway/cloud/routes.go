@@ -104,7 +104,7 @@ func (s *Service) enrolGateway(r *request) error {
 	if err != nil {
 		return bad("%v", err)
 	}
-	if err := s.Mailbox.EnrolGateway(r.Context(), gateway.NewSecret(in.Code), reg, r.now); err != nil {
+	if err := s.Mailbox.Registry.EnrolGateway(r.Context(), gateway.NewSecret(in.Code), reg, r.now); err != nil {
 		return err
 	}
 	return reply(r.w, http.StatusCreated, Enrolled{string(reg.ID)})
@@ -122,7 +122,7 @@ func (s *Service) updateGateway(r *request) error {
 	if reg.ID != r.gateway {
 		return bad("the descriptor is that of %s", reg.ID)
 	}
-	if err := s.Mailbox.UpdateGateway(r.Context(), reg); err != nil {
+	if err := s.Mailbox.Registry.UpdateGateway(r.Context(), reg); err != nil {
 		return err
 	}
 	return reply(r.w, http.StatusOK, Enrolled{string(reg.ID)})
@@ -130,11 +130,11 @@ func (s *Service) updateGateway(r *request) error {
 
 func (s *Service) descriptor(r *request) error {
 	gw := gateway.GatewayID(r.PathValue("gw"))
-	listens, err := s.Mailbox.Listens(r.Context(), gw, r.issuer)
+	listens, err := s.Mailbox.Registry.Listens(r.Context(), gw, r.issuer)
 	if err != nil {
 		return err
 	}
-	text, found, err := s.Mailbox.GatewayDescriptor(r.Context(), gw)
+	text, found, err := s.Mailbox.Registry.GatewayDescriptor(r.Context(), gw)
 	if err != nil {
 		return err
 	}
@@ -150,7 +150,7 @@ func (s *Service) snapshot(r *request) error {
 		return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "at most one snapshot at once")
 	}
 	defer leave()
-	snap, err := s.Mailbox.Snapshot(r.Context(), r.gateway)
+	snap, err := s.Mailbox.Feeds.Snapshot(r.Context(), r.gateway)
 	if err != nil {
 		return err
 	}
@@ -173,7 +173,7 @@ func (s *Service) upload(r *request) error {
 			return bad("event %d: want a seq from 1 on, an issuer in to, and a body of at most %d bytes", l.Seq, gateway.MaxItemBody)
 		}
 	}
-	ack, err := s.Mailbox.Upload(r.Context(), r.gateway, in, r.now)
+	ack, err := s.Mailbox.Letters.Upload(r.Context(), r.gateway, in, r.now)
 	if err != nil {
 		return err
 	}
@@ -205,7 +205,7 @@ func (s *Service) putItem(r *request) error {
 	case i.Kind == gateway.ItemCommand && i.Exp > r.now.Add(gateway.CommandLife+time.Minute).Unix():
 		return bad("exp: a command lives for at most %s", gateway.CommandLife)
 	}
-	seq, isNew, err := s.Mailbox.Put(r.Context(), gateway.GatewayID(r.PathValue("gw")), r.issuer, i, r.now)
+	seq, isNew, err := s.Mailbox.Feeds.Put(r.Context(), gateway.GatewayID(r.PathValue("gw")), r.issuer, i, r.now)
 	if err != nil {
 		return err
 	}
@@ -238,7 +238,7 @@ func (s *Service) enrolIssuer(r *request) error {
 	if err != nil {
 		return bad("jwks: %v", err)
 	}
-	if err := s.Mailbox.EnrolIssuer(r.Context(), gateway.NewSecret(in.Code), in.Iss, keyID, compactJSON(in.JWKS), r.now); err != nil {
+	if err := s.Mailbox.Registry.EnrolIssuer(r.Context(), gateway.NewSecret(in.Code), in.Iss, keyID, compactJSON(in.JWKS), r.now); err != nil {
 		return err
 	}
 	return reply(r.w, http.StatusCreated, Enrolled{string(in.Iss)})
@@ -252,7 +252,7 @@ func (s *Service) updateIssuer(r *request) error {
 	if _, err := s.Tokens.KeySet(in.JWKS); err != nil {
 		return bad("jwks: %v", err)
 	}
-	if err := s.Mailbox.UpdateIssuer(r.Context(), r.issuer, compactJSON(in.JWKS)); err != nil {
+	if err := s.Mailbox.Registry.UpdateIssuer(r.Context(), r.issuer, compactJSON(in.JWKS)); err != nil {
 		return err
 	}
 	return reply(r.w, http.StatusOK, Enrolled{string(r.issuer)})
@@ -268,7 +268,7 @@ func compactJSON(raw json.RawMessage) string {
 }
 
 func (s *Service) fleet(r *request) error {
-	list, err := s.Mailbox.Fleet(r.Context(), r.issuer, time.Time{}, r.now)
+	list, err := s.Mailbox.Presence.Fleet(r.Context(), r.issuer, time.Time{}, r.now)
 	if err != nil {
 		return err
 	}

@@ -20,27 +20,56 @@ import (
 	"gardien/gateway/openapi"
 )
 
-// Mailbox is the database. Its refusals are those of package gateway
+// Mailbox is the database, by what it keeps. Its refusals are those of package gateway
 // (gateway.ErrNoSuchGateway and the others); other errors pass.
-type Mailbox interface {
+type Mailbox struct {
+	Registry Registry
+	Feeds    Feeds
+	Letters  Letters
+	Presence Presence
+	Upkeep   Upkeep
+}
+
+// Registry is who is enrolled, and what they registered.
+type Registry interface {
+	// EnrolGateway and EnrolIssuer spend a one-time code; the same key may ask again.
 	EnrolGateway(ctx context.Context, code gateway.Secret, r gateway.Registration, now time.Time) error
-	UpdateGateway(context.Context, gateway.Registration) error
 	EnrolIssuer(ctx context.Context, code gateway.Secret, iss gateway.IssuerID, keyID, jwks string, now time.Time) error
+	UpdateGateway(context.Context, gateway.Registration) error
 	UpdateIssuer(ctx context.Context, iss gateway.IssuerID, jwks string) error
 	GatewayDescriptor(context.Context, gateway.GatewayID) (descriptor string, found bool, err error)
 	IssuerKeys(context.Context, gateway.IssuerID) (jwks string, found bool, err error)
+	// Listens reports whether a gateway lists an issuer.
 	Listens(context.Context, gateway.GatewayID, gateway.IssuerID) (bool, error)
+}
 
+// Feeds is what goes down to gateways.
+type Feeds interface {
+	// Put writes an item; isNew is false where it was there already, word for word.
 	Put(ctx context.Context, gw gateway.GatewayID, iss gateway.IssuerID, i gateway.Item, now time.Time) (seq int64, isNew bool, err error)
+	// Feed gives up to limit changes after a position; done says that nothing is left.
 	Feed(ctx context.Context, gw gateway.GatewayID, p gateway.Position, limit int, now time.Time) (page gateway.FeedPage, done bool, err error)
 	Snapshot(context.Context, gateway.GatewayID) (gateway.FeedSnapshot, error)
+	WatchGateway(gateway.GatewayID) (grown <-chan struct{}, stop func())
+}
+
+// Letters is what goes up to issuers.
+type Letters interface {
+	// Upload takes letters of a gateway's log; ack is the last that has come.
 	Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload, now time.Time) (ack int64, err error)
 	Letters(ctx context.Context, iss gateway.IssuerID, after int64, limit int) (list []gateway.Delivered, head int64, err error)
-	Observe(context.Context, []gateway.Sighting) error
-	Fleet(ctx context.Context, iss gateway.IssuerID, since, now time.Time) ([]gateway.Member, error)
-
-	WatchGateway(gateway.GatewayID) (grown <-chan struct{}, stop func())
 	WatchIssuer(gateway.IssuerID) (grown <-chan struct{}, stop func())
+}
+
+// Presence is which gateways are there.
+type Presence interface {
+	Observe(context.Context, []gateway.Sighting) error
+	// Fleet is an issuer's gateways that changed since an instant; zero: all.
+	Fleet(ctx context.Context, iss gateway.IssuerID, since, now time.Time) ([]gateway.Member, error)
+}
+
+// Upkeep is the database itself.
+type Upkeep interface {
 	Summary(ctx context.Context, now time.Time) (gateway.MailboxSummary, error)
 	Ping(context.Context) error
 }
@@ -102,7 +131,7 @@ type Service struct {
 
 // New makes the service; Run must run beside it.
 func New(o Opts) *Service {
-	s := &Service{Opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Mailbox)}
+	s := &Service{Opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Mailbox.Upkeep)}
 	if s.Now == nil {
 		s.Now = time.Now
 	}
@@ -133,7 +162,7 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.Serv
 func (s *Service) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 	defer cancel()
-	if err := s.Mailbox.Ping(ctx); err != nil {
+	if err := s.Mailbox.Upkeep.Ping(ctx); err != nil {
 		writeProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the database does not answer"), nil)
 		return
 	}
@@ -259,7 +288,7 @@ func (s *Service) authenticated(rt route, r *request) error {
 }
 
 func (s *Service) asGateway(rt route, r *request, a Assertion, gw gateway.GatewayID) error {
-	descriptor, found, err := s.Mailbox.GatewayDescriptor(r.Context(), gw)
+	descriptor, found, err := s.Mailbox.Registry.GatewayDescriptor(r.Context(), gw)
 	if err != nil {
 		return err
 	}
@@ -288,7 +317,7 @@ func (s *Service) asIssuer(rt route, r *request, a Assertion, iss gateway.Issuer
 	if !iss.Valid() {
 		return unauthorized("iss is neither a gateway's id nor an issuer's")
 	}
-	keys, found, err := s.Mailbox.IssuerKeys(r.Context(), iss)
+	keys, found, err := s.Mailbox.Registry.IssuerKeys(r.Context(), iss)
 	if err != nil {
 		return err
 	}

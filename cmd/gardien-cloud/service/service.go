@@ -74,7 +74,8 @@ func Run(ctx context.Context, o Options) error {
 		origins = originsOf(listener.Addr(), config != nil)
 	}
 	draining := make(chan struct{})
-	svc := cloud.New(cloud.Opts{Mailbox: box, Tokens: plug{origins}, Log: o.Log, Stop: draining, Now: o.Now})
+	svc := cloud.New(cloud.Opts{Mailbox: cloud.Mailbox{Registry: box, Feeds: box, Letters: box, Presence: box, Upkeep: box},
+		Tokens: plug{origins}, Log: o.Log, Stop: draining, Now: o.Now})
 	var handler http.Handler = svc
 	if o.Wrap != nil {
 		handler = o.Wrap(handler)
