@@ -235,6 +235,19 @@ func (w *wired) present(pin string) gateway.Event {
 	return gateway.Event{}
 }
 
+// presentLive types a PIN that is live until the verdict is its own: one of which a key was
+// missed is a wrong one. Three wrong ones are free (P2).
+func (w *wired) presentLive(pin string) (e gateway.Event) {
+	w.t.Helper()
+	for try := 1; try <= 4; try++ {
+		if e = w.present(pin); e.Reason != gateway.WrongPIN {
+			break
+		}
+		w.t.Logf("a key of a live PIN was missed (%d)", try)
+	}
+	return e
+}
+
 // verdict waits for what became of an attempt after a number.
 func (w *wired) verdict(after int64, within time.Duration) (gateway.Event, bool) {
 	w.t.Helper()

@@ -152,7 +152,7 @@ func TestGPIOFault(t *testing.T) {
 	if d := list.Doors[0]; !slices.Equal(d.Health, []gateway.Ailment{gateway.StrikeFaulty}) || d.Blocked {
 		t.Errorf("the door: %+v", d)
 	}
-	if e := w.present(pin); e.Type != gateway.AccessGranted {
+	if e := w.presentLive(pin); e.Type != gateway.AccessGranted {
 		t.Errorf("a resident's PIN: %s", e.Reason)
 	}
 	w.until(seq, 10*time.Second, gateway.StrikeSecured)
@@ -370,13 +370,13 @@ func TestGPIOLineComesLater(t *testing.T) {
 	w.check(other.Out(false))
 	w.start()
 	code := w.pin(1)
-	if e := w.present(code); e.Reason != gateway.DoorBlocked {
+	if e := w.presentLive(code); e.Reason != gateway.DoorBlocked {
 		t.Errorf("without its line: %s %s", e.Type, e.Reason)
 	}
 	_, seq := w.events(0)
 	w.check(other.Close())
 	w.until(seq, 15*time.Second, gateway.DeviceOnline)
-	if e := w.present(code); e.Type != gateway.AccessGranted {
+	if e := w.presentLive(code); e.Type != gateway.AccessGranted {
 		t.Errorf("with its line: %s", e.Reason)
 	}
 	w.stop()
