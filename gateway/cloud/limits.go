@@ -9,6 +9,7 @@ import (
 
 // limits bounds what each principal may do: requests a second, and streams at once.
 type limits struct {
+	now   func() time.Time
 	mu    sync.Mutex
 	each  map[string]*allowance
 	open  int // streams in all
@@ -22,7 +23,7 @@ type allowance struct {
 }
 
 func (l *limits) of(who string, perSecond, burst int) *allowance {
-	now := time.Now()
+	now := l.now()
 	if l.each == nil {
 		l.each = map[string]*allowance{}
 	}
@@ -49,7 +50,7 @@ func (l *limits) of(who string, perSecond, burst int) *allowance {
 func (l *limits) allow(who string, perSecond, burst int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.of(who, perSecond, burst).rate.Allow()
+	return l.of(who, perSecond, burst).rate.AllowN(l.now(), 1)
 }
 
 // enter counts a stream; leave ends it.

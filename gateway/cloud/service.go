@@ -135,6 +135,7 @@ func New(o Opts) *Service {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
+	s.limits.now = s.Now
 	s.presence.init()
 	routes := s.routes()
 	var texts []openapi.Route
