@@ -213,7 +213,7 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	if _, err := staged.conn.ExecContext(ctx, "ATTACH ? AS live", s.path); err != nil {
 		return fmt.Errorf("store: restore: %w", err)
 	}
-	staged.mailed = s.mailed
+	staged.reports = s.reports
 	err := staged.Update(ctx, func(tx *Tx) error {
 		for _, q := range carryOver {
 			tx.exec(q)

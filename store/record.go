@@ -134,7 +134,7 @@ func (tx *core) append(r gateway.Reading, e gateway.Event) {
 	}
 	next := head{c.Seq, hash, tx.s.head.up}
 	var up any
-	if tx.s.mailed(e.Issuer) {
+	if tx.s.reports(e.Issuer) {
 		next.up++
 		up = next.up
 	}

@@ -66,7 +66,7 @@ type Store struct {
 	watchers watchers
 	ready    chan struct{}
 	setAside string
-	mailed   func(gateway.IssuerID) bool // whose events go up
+	reports  func(gateway.IssuerID) bool // whose events go up
 }
 
 // Opts of a Store.
@@ -84,7 +84,7 @@ func Open(o Opts) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{path: filepath.Join(o.Dir, FileName), zone: o.Zone, log: o.Log, stmts: map[string]*sql.Stmt{},
-		writer: make(turn, 1), grown: make(chan struct{}, 1), ready: make(chan struct{}), synced: true, doubt: true, mailed: func(gateway.IssuerID) bool { return false }}
+		writer: make(turn, 1), grown: make(chan struct{}, 1), ready: make(chan struct{}), synced: true, doubt: true, reports: func(gateway.IssuerID) bool { return false }}
 	s.sweepCopies()
 	// SQLite takes an empty file for a new database, and deletes the WAL beside it.
 	missing := size(s.path) == 0
@@ -303,9 +303,9 @@ func (s *Store) SetClock(c Clock) error {
 	})
 }
 
-// SetMailed says whose events go up to their issuer from now on. Use it before the first
+// SetReporting says whose events go up to their issuer from now on. Use it before the first
 // event.
-func (s *Store) SetMailed(f func(gateway.IssuerID) bool) { s.mailed = f }
+func (s *Store) SetReporting(f func(gateway.IssuerID) bool) { s.reports = f }
 
 // SetAside names where a broken database went at this start; "" if there was none.
 func (s *Store) SetAside() string { return s.setAside }

@@ -4,7 +4,7 @@
 // # Down
 //
 // One stream is held open, from the place that the database has. Each item is handed to
-// [Mail] with its place, in one transaction, before the next. Every head of the feed is held
+// [Feed] with its place, in one transaction, before the next. Every head of the feed is held
 // against what has come; where they differ, or where the cloud answers 410, the snapshot
 // is taken, whose digest is checked before it is applied. A cloud that is silent deletes
 // nothing. A stream that brings no head for 40 s is behind a proxy that keeps it to

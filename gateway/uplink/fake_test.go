@@ -126,7 +126,7 @@ func (p *pipes) Accept() (net.Conn, error) {
 func (p *pipes) Close() error   { close(p.accept); return nil }
 func (p *pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
-// memory is a Mail, an Outbox and a Registration in memory.
+// memory is a Feed, an Outbox and a Registration in memory.
 type memory struct {
 	mu        sync.Mutex
 	pos       gateway.Position
@@ -294,7 +294,7 @@ func start(t *testing.T, handler http.HandlerFunc, config *tls.Config) *rig {
 		client = &tls.Config{InsecureSkipVerify: true}
 	}
 	go srv.Serve(l)
-	r.uplink = New(Opts{Gateway: gw, Mail: r, Outbox: r, Registration: r, Clock: fixedClock{}, Log: slog.New(slog.DiscardHandler), LinkUp: r.linkUp, Notify: r.notify,
+	r.uplink = New(Opts{Gateway: gw, Feed: r, Outbox: r, Registration: r, Clock: fixedClock{}, Log: slog.New(slog.DiscardHandler), LinkUp: r.linkUp, Notify: r.notify,
 		Client: NewClient(ClientOpts{URL: base, TLS: client, Dial: r.net.Dial, Sign: func(now time.Time) (string, error) { return now.UTC().Format(time.RFC3339), nil }})})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -452,7 +452,7 @@ func (c *city) connect(ctx context.Context, wg *sync.WaitGroup) {
 		client := uplink.NewClient(uplink.ClientOpts{URL: u, TLS: &tls.Config{RootCAs: c.roots}, Sign: func(now time.Time) (string, error) {
 			return tokens.SignAssertion(z.id.Signing, string(z.id.ID), "https://city.example", now)
 		}})
-		z.uplink = uplink.New(uplink.Opts{Gateway: z.id.ID, Client: client, Mail: z, Outbox: z, Registration: z, Clock: z, Log: log,
+		z.uplink = uplink.New(uplink.Opts{Gateway: z.id.ID, Client: client, Feed: z, Outbox: z, Registration: z, Clock: z, Log: log,
 			Notify: func(context.Context, gateway.EventType) {}})
 		wg.Go(func() { z.uplink.Run(ctx) })
 		if i%50 == 49 {

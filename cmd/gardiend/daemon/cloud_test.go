@@ -198,8 +198,8 @@ func (p *shipper) send(t testing.TB, id *tokens.Identity, g gateway.Grant) {
 	}
 }
 
-// mail seals another document and writes it.
-func (p *shipper) mail(t testing.TB, id *tokens.Identity, typ, jti string, kind gateway.ItemKind, ver, exp int64, sign func() (string, error)) {
+// sendDocument seals another document and writes it.
+func (p *shipper) sendDocument(t testing.TB, id *tokens.Identity, typ, jti string, kind gateway.ItemKind, ver, exp int64, sign func() (string, error)) {
 	t.Helper()
 	text, err := sign()
 	if err == nil {
@@ -217,13 +217,13 @@ func (p *shipper) manifest(t testing.TB, id *tokens.Identity, ver int64, lines .
 	t.Helper()
 	now := p.now().Truncate(time.Second)
 	m := gateway.Manifest{Issuer: p.id, Version: ver, IssuedAt: now, NextUpdate: now.Add(time.Hour), Count: len(lines), Digest: gateway.ManifestDigest(lines)}
-	p.mail(t, id, tokens.TypManifest, tokens.JTIManifest, gateway.ItemManifest, ver, m.NextUpdate.Unix(), func() (string, error) { return tokens.SignManifest(p.key, id.ID, m) })
+	p.sendDocument(t, id, tokens.TypManifest, tokens.JTIManifest, gateway.ItemManifest, ver, m.NextUpdate.Unix(), func() (string, error) { return tokens.SignManifest(p.key, id.ID, m) })
 }
 
 func (p *shipper) command(t testing.TB, id *tokens.Identity, jti string, iat time.Time) {
 	t.Helper()
 	m := gateway.Command{Issuer: p.id, JTI: jti, IssuedAt: iat, NotAfter: iat.Add(gateway.CommandLife), Door: "front"}
-	p.mail(t, id, tokens.TypCommand, jti, gateway.ItemCommand, 1, m.NotAfter.Unix(), func() (string, error) { return tokens.SignCommand(p.key, id.ID, m) })
+	p.sendDocument(t, id, tokens.TypCommand, jti, gateway.ItemCommand, 1, m.NotAfter.Unix(), func() (string, error) { return tokens.SignCommand(p.key, id.ID, m) })
 }
 
 // letter is an event as its issuer reads it.
@@ -580,7 +580,7 @@ func TestKeyRotation(t *testing.T) {
 	}
 	rotate := func(by *tokens.SigningKey, ver int64, jwks []byte) {
 		k := gateway.KeyRing{Issuer: h.x.id, Version: ver, IssuedAt: time.Now().Truncate(time.Second), JWKS: jwks}
-		h.x.mail(t, h.identity, tokens.TypKeys, tokens.JTIKeys, gateway.ItemKeys, ver, k.IssuedAt.AddDate(1, 0, 0).Unix(), func() (string, error) { return tokens.SignKeys(by, h.identity.ID, k) })
+		h.x.sendDocument(t, h.identity, tokens.TypKeys, tokens.JTIKeys, gateway.ItemKeys, ver, k.IssuedAt.AddDate(1, 0, 0).Unix(), func() (string, error) { return tokens.SignKeys(by, h.identity.ID, k) })
 	}
 	stranger := newShipper(t, h.x.id)
 	rotate(stranger.key, 1, stranger.jwks)
@@ -642,7 +642,7 @@ func TestRevocationBeforeItsKey(t *testing.T) {
 	}
 	h.until(t, "nobody knows the key", func() bool { return len(h.events(t, gateway.GrantRejected)) == 1 })
 	k := gateway.KeyRing{Issuer: h.x.id, Version: 2, IssuedAt: time.Now().Truncate(time.Second), JWKS: jwks}
-	h.x.mail(t, h.identity, tokens.TypKeys, tokens.JTIKeys, gateway.ItemKeys, 2, k.IssuedAt.AddDate(1, 0, 0).Unix(),
+	h.x.sendDocument(t, h.identity, tokens.TypKeys, tokens.JTIKeys, gateway.ItemKeys, 2, k.IssuedAt.AddDate(1, 0, 0).Unix(),
 		func() (string, error) { return tokens.SignKeys(old, h.identity.ID, k) })
 	h.known(t, h.x.id, "g", 2)
 }

@@ -31,12 +31,12 @@ func (m issuerMemory) Rotated(ctx context.Context, id gateway.IssuerID) ([]byte,
 func (g *Gateway) wireIssuers(ctx context.Context) error {
 	g.issuers = issuers.New(issuers.Opts[tokens.KeySet]{Memory: issuerMemory{g.store}, Parse: tokens.ParseKeySet,
 		Home: tokens.NewKeySet(g.identity.Signing.PublicKey), Log: g.log})
-	g.store.SetMailed(g.mails)
+	g.store.SetReporting(g.reports)
 	return g.issuers.Adopt(ctx, configured(g.cfg), nil)
 }
 
-// mails reports whether an issuer's events go up to it: it must have a key to read them.
-func (g *Gateway) mails(id gateway.IssuerID) bool {
+// reports tells whether an issuer's events go up to it: it must have a key to read them.
+func (g *Gateway) reports(id gateway.IssuerID) bool {
 	if id == "" || id == gateway.HomeIssuer {
 		return false
 	}

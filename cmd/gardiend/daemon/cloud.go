@@ -56,7 +56,7 @@ func (g *Gateway) wireUplink(ctx context.Context) error {
 		g.linkUp = uplink.WatchLink(ctx, g.log)
 	}
 	reg := registration{g, gateway.Origin(u)}
-	g.uplink = uplink.New(uplink.Opts{Gateway: g.identity.ID, Client: client, Mail: mail{g.access, g.store}, Outbox: outbox{g}, Registration: reg,
+	g.uplink = uplink.New(uplink.Opts{Gateway: g.identity.ID, Client: client, Feed: feed{g.access, g.store}, Outbox: outbox{g}, Registration: reg,
 		Clock: g.clock, Log: g.log, LinkUp: g.linkUp, Notify: g.noteSoftly})
 	return nil
 }
@@ -82,13 +82,13 @@ func (g *Gateway) resync(ctx context.Context) {
 	g.uplink.Again()
 }
 
-// mail is access and store as the uplink sees them.
-type mail struct {
+// feed is access and store as the uplink sees them.
+type feed struct {
 	*access.Controller
 	store *store.Store
 }
 
-func (m mail) Position(ctx context.Context) (gateway.Position, error) {
+func (m feed) Position(ctx context.Context) (gateway.Position, error) {
 	return store.Look(ctx, m.store, func(tx *store.Tx) gateway.Position { p, _ := tx.Feed.Place(); return p })
 }
 

@@ -11,7 +11,7 @@ import (
 	"gardien/gateway"
 )
 
-const mailIssuer gateway.IssuerID = "colis-x.example"
+const documentIssuer gateway.IssuerID = "colis-x.example"
 
 var mailAt = time.Unix(1790000000, 0).UTC()
 
@@ -27,7 +27,7 @@ func mailWorld(t testing.TB) (*Identity, *Verifier, *SigningKey) {
 		t.Fatal(err)
 	}
 	set := NewKeySet(key.PublicKey)
-	trust := func(iss gateway.IssuerID) (KeySet, bool) { return set, iss == mailIssuer }
+	trust := func(iss gateway.IssuerID) (KeySet, bool) { return set, iss == documentIssuer }
 	return id, &Verifier{Gateway: id.ID, Trust: trust, Opening: id.Opening}, key
 }
 
@@ -43,11 +43,11 @@ func must[T any](t testing.TB) func(T, error) T {
 
 func TestMailArrivesWhole(t *testing.T) {
 	id, v, key := mailWorld(t)
-	cmd := gateway.Command{Issuer: mailIssuer, JTI: "c1", IssuedAt: mailAt, NotAfter: mailAt.Add(20 * time.Second), Door: "front"}
-	man := gateway.Manifest{Issuer: mailIssuer, Version: 7, IssuedAt: mailAt, NextUpdate: mailAt.Add(time.Hour), Count: 1,
+	cmd := gateway.Command{Issuer: documentIssuer, JTI: "c1", IssuedAt: mailAt, NotAfter: mailAt.Add(20 * time.Second), Door: "front"}
+	man := gateway.Manifest{Issuer: documentIssuer, Version: 7, IssuedAt: mailAt, NextUpdate: mailAt.Add(time.Hour), Count: 1,
 		Digest: gateway.ManifestDigest([]gateway.ManifestLine{{JTI: "g", Ver: 1}})}
 	jwks := must[[]byte](t)(MarshalKeySet(key.PublicKey, nil))
-	ring := gateway.KeyRing{Issuer: mailIssuer, Version: 2, IssuedAt: mailAt, JWKS: json.RawMessage(jwks)}
+	ring := gateway.KeyRing{Issuer: documentIssuer, Version: 2, IssuedAt: mailAt, JWKS: json.RawMessage(jwks)}
 	for name, text := range map[string]string{
 		TypCommand:  must[string](t)(SignCommand(key, id.ID, cmd)),
 		TypManifest: must[string](t)(SignManifest(key, id.ID, man)),
@@ -70,7 +70,7 @@ func TestMailArrivesWhole(t *testing.T) {
 				if again := must[KeySet](t)(ParseKeySet(k.JWKS)); again.KeyIDs()[0] != key.kid {
 					t.Error("the key set is another")
 				}
-				k.JWKS, want = nil, gateway.KeyRing{Issuer: mailIssuer, Version: 2, IssuedAt: mailAt}
+				k.JWKS, want = nil, gateway.KeyRing{Issuer: documentIssuer, Version: 2, IssuedAt: mailAt}
 				got = k
 			}
 			if r != nil {
@@ -88,9 +88,9 @@ func TestMailRefusals(t *testing.T) {
 	other := must[*SigningKey](t)(GenerateES256())
 	jwks := must[[]byte](t)(MarshalKeySet(key.PublicKey, nil))
 	good := map[string]map[string]any{
-		TypCommand:  {"iss": mailIssuer, "aud": id.ID, "jti": "c", "iat": mailAt.Unix(), "exp": mailAt.Unix() + 30, "door": "front", "action": "unlock"},
-		TypManifest: {"iss": mailIssuer, "aud": id.ID, "jti": "manifest", "ver": 1, "iat": mailAt.Unix(), "next_update": mailAt.Unix() + 60, "count": 0, "digest": gateway.Digest{}},
-		TypKeys:     {"iss": mailIssuer, "aud": id.ID, "jti": "keys", "ver": 1, "iat": mailAt.Unix(), "jwks": json.RawMessage(jwks)},
+		TypCommand:  {"iss": documentIssuer, "aud": id.ID, "jti": "c", "iat": mailAt.Unix(), "exp": mailAt.Unix() + 30, "door": "front", "action": "unlock"},
+		TypManifest: {"iss": documentIssuer, "aud": id.ID, "jti": "manifest", "ver": 1, "iat": mailAt.Unix(), "next_update": mailAt.Unix() + 60, "count": 0, "digest": gateway.Digest{}},
+		TypKeys:     {"iss": documentIssuer, "aud": id.ID, "jti": "keys", "ver": 1, "iat": mailAt.Unix(), "jwks": json.RawMessage(jwks)},
 	}
 	read := map[string]func(string) *gateway.Refusal{
 		TypCommand:  func(s string) *gateway.Refusal { _, r := v.Command(s); return r },
@@ -208,20 +208,20 @@ func TestEventForItsIssuer(t *testing.T) {
 	open := must[*OpeningKey](t)(GenerateOpening())
 	set := must[KeySet](t)(ParseKeySet(must[[]byte](t)(MarshalKeySet(key.PublicKey, &open.PublicKey))))
 	e := gateway.Event{Seq: 9, At: "2026-11-23T09:41:07.213+01:00", Clock: "synced", Boot: "b", Type: gateway.AccessGranted, Door: "front",
-		Issuer: mailIssuer, Grant: "g", Attempt: "a", Sub: "parcel", Resident: "somebody", Device: "x", Prev: "p", Hash: "h"}
-	text := must[string](t)(id.SealEvent(mailIssuer, set, "the-log", e, mailAt))
+		Issuer: documentIssuer, Grant: "g", Attempt: "a", Sub: "parcel", Resident: "somebody", Device: "x", Prev: "p", Hash: "h"}
+	text := must[string](t)(id.SealEvent(documentIssuer, set, "the-log", e, mailAt))
 	keys := func(gw gateway.GatewayID) (KeySet, error) {
 		if gw != id.ID {
 			return KeySet{}, errors.New("no such gateway")
 		}
 		return NewKeySet(id.Signing.PublicKey), nil
 	}
-	got := must[*MailedEvent](t)(OpenEvent(open, mailIssuer, text, keys))
+	got := must[*OpenedEvent](t)(OpenEvent(open, documentIssuer, text, keys))
 	var members map[string]any
 	if err := json.Unmarshal(got.Event, &members); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"at": e.At, "clock": "synced", "boot": "b", "type": "access_granted", "door": "front", "issuer": string(mailIssuer),
+	want := map[string]any{"at": e.At, "clock": "synced", "boot": "b", "type": "access_granted", "door": "front", "issuer": string(documentIssuer),
 		"grant": "g", "attempt": "a", "sub": "parcel"}
 	if d := diff(want, members); d != "" || got.Log != "the-log" || got.Gateway != id.ID {
 		t.Errorf("%+v: %s", got, d)
@@ -229,14 +229,14 @@ func TestEventForItsIssuer(t *testing.T) {
 	if _, err := OpenEvent(open, "other.example", text, keys); err == nil {
 		t.Error("another issuer reads it")
 	}
-	if _, err := OpenEvent(open, mailIssuer, text, func(gateway.GatewayID) (KeySet, error) { return NewKeySet(key.PublicKey), nil }); err == nil {
+	if _, err := OpenEvent(open, documentIssuer, text, func(gateway.GatewayID) (KeySet, error) { return NewKeySet(key.PublicKey), nil }); err == nil {
 		t.Error("another's signature is good")
 	}
-	if _, err := OpenEvent(must[*OpeningKey](t)(GenerateOpening()), mailIssuer, text, keys); err == nil {
+	if _, err := OpenEvent(must[*OpeningKey](t)(GenerateOpening()), documentIssuer, text, keys); err == nil {
 		t.Error("any key opens it")
 	}
-	nobody := must[string](t)(id.SealEvent(mailIssuer, NewKeySet(key.PublicKey), "the-log", e, mailAt))
-	if _, err := OpenEvent(open, mailIssuer, nobody, keys); err == nil || !strings.Contains(err.Error(), "kid") {
+	nobody := must[string](t)(id.SealEvent(documentIssuer, NewKeySet(key.PublicKey), "the-log", e, mailAt))
+	if _, err := OpenEvent(open, documentIssuer, nobody, keys); err == nil || !strings.Contains(err.Error(), "kid") {
 		t.Errorf("an issuer without a key reads it: %v", err)
 	}
 }
@@ -246,9 +246,9 @@ func FuzzMail(f *testing.F) {
 	id, v, key := mailWorld(f)
 	jwks, _ := MarshalKeySet(key.PublicKey, nil)
 	for _, text := range []string{
-		must[string](f)(SignCommand(key, id.ID, gateway.Command{Issuer: mailIssuer, JTI: "c", IssuedAt: mailAt, NotAfter: mailAt.Add(time.Second), Door: "d"})),
-		must[string](f)(SignManifest(key, id.ID, gateway.Manifest{Issuer: mailIssuer, Version: 1, IssuedAt: mailAt, NextUpdate: mailAt.Add(1e9)})),
-		must[string](f)(SignKeys(key, id.ID, gateway.KeyRing{Issuer: mailIssuer, Version: 1, IssuedAt: mailAt, JWKS: jwks})),
+		must[string](f)(SignCommand(key, id.ID, gateway.Command{Issuer: documentIssuer, JTI: "c", IssuedAt: mailAt, NotAfter: mailAt.Add(time.Second), Door: "d"})),
+		must[string](f)(SignManifest(key, id.ID, gateway.Manifest{Issuer: documentIssuer, Version: 1, IssuedAt: mailAt, NextUpdate: mailAt.Add(1e9)})),
+		must[string](f)(SignKeys(key, id.ID, gateway.KeyRing{Issuer: documentIssuer, Version: 1, IssuedAt: mailAt, JWKS: jwks})),
 		must[string](f)(SignAssertion(id.Signing, string(id.ID), "https://c.example", mailAt)),
 	} {
 		f.Add(text)
@@ -274,6 +274,6 @@ func FuzzMail(f *testing.F) {
 		if a, err := ParseAssertion(text); err == nil {
 			a.Verify(NewKeySet(key.PublicKey), func(string) bool { return true }, mailAt)
 		}
-		OpenEvent(id.Opening, mailIssuer, text, func(gateway.GatewayID) (KeySet, error) { return NewKeySet(key.PublicKey), nil })
+		OpenEvent(id.Opening, documentIssuer, text, func(gateway.GatewayID) (KeySet, error) { return NewKeySet(key.PublicKey), nil })
 	})
 }

@@ -63,11 +63,11 @@ func TestMailDigest(t *testing.T) {
 	}
 }
 
-// mailed opens a store whose carrier's events go up.
-func mailed(t *testing.T, dir string, c *clock) *store.Store {
+// reporting opens a store whose carrier's events go up.
+func reporting(t *testing.T, dir string, c *clock) *store.Store {
 	t.Helper()
 	s := reopenWith(t, dir, nil, c)
-	s.SetMailed(func(iss gateway.IssuerID) bool { return iss == "carrier.example" })
+	s.SetReporting(func(iss gateway.IssuerID) bool { return iss == "carrier.example" })
 	return s
 }
 
@@ -113,7 +113,7 @@ func wantUnsent(t *testing.T, when string, s *store.Store, last int64, from, to 
 func TestOutbox(t *testing.T) {
 	ctx := context.Background()
 	dir, c := t.TempDir(), newClock()
-	s := mailed(t, dir, c)
+	s := reporting(t, dir, c)
 	for _, iss := range []gateway.IssuerID{"carrier.example", gateway.HomeIssuer, "", "other.example", "carrier.example"} {
 		note(t, s, iss, 3)
 	}
@@ -130,7 +130,7 @@ func TestOutbox(t *testing.T) {
 	mark("another log", 6)
 	wantUnsent(t, "another log's", s, 4, 5, 6)
 	s.Close()
-	s = mailed(t, dir, c)
+	s = reporting(t, dir, c)
 	note(t, s, "carrier.example", 1)
 	wantUnsent(t, "after a restart", s, 4, 5, 7)
 	mark(log, 6)
@@ -168,7 +168,7 @@ func TestOutbox(t *testing.T) {
 		t.Error("numbers are missing in the old log, and it goes on")
 	}
 	s.Close()
-	s = mailed(t, dir, c)
+	s = reporting(t, dir, c)
 	wantUnsent(t, "and after a restart", s, 0, 1, 3)
 }
 
@@ -176,11 +176,11 @@ func TestOutbox(t *testing.T) {
 // taken their numbers. These go up all the same, in a log of their own.
 func TestOutboxAfterPowerCut(t *testing.T) {
 	dir, c := t.TempDir(), newClock()
-	s := mailed(t, dir, c)
+	s := reporting(t, dir, c)
 	note(t, s, "carrier.example", 5)
 	log, _, _ := unsent(t, s)
 	s.Close()
-	s = mailed(t, dir, c) // with the five that were durable; the cloud has seven
+	s = reporting(t, dir, c) // with the five that were durable; the cloud has seven
 	note(t, s, "carrier.example", 3)
 	if err := s.MarkSent(t.Context(), log, 7); err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func TestOutboxAfterPowerCut(t *testing.T) {
 func TestOutboxForANewCloud(t *testing.T) {
 	ctx := t.Context()
 	c := newClock()
-	s := mailed(t, t.TempDir(), c)
+	s := reporting(t, t.TempDir(), c)
 	mark := func(log string, seq int64) {
 		t.Helper()
 		if err := s.MarkSent(ctx, log, seq); err != nil {
@@ -224,7 +224,7 @@ func TestOutboxForANewCloud(t *testing.T) {
 // A9, F10 over a restored backup: keys, manifests and commands are not undone.
 func TestRestoreOfMail(t *testing.T) {
 	ctx := context.Background()
-	s := mailed(t, t.TempDir(), newClock())
+	s := reporting(t, t.TempDir(), newClock())
 	saved := backup(t, s)
 	const iss gateway.IssuerID = "carrier.example"
 	cmd := gateway.Command{Issuer: iss, JTI: "c", IssuedAt: start, NotAfter: start.Add(time.Second)}

@@ -16,15 +16,15 @@ const (
 	JTIKeys     = "keys"
 )
 
-var mailNames = []string{"iss", "aud", "jti", "iat", "exp", "ver", "door", "action", "next_update", "count", "digest", "jwks"}
+var feedNames = []string{"iss", "aud", "jti", "iat", "exp", "ver", "door", "action", "next_update", "count", "digest", "jwks"}
 
 func anyText(string) bool { return true }
 
 func exactly(want string) func(string) bool { return func(s string) bool { return s == want } }
 
-// mail verifies a document other than a grant and hands its claims to read.
-func (v *Verifier) mail(text, typ string, read func(*claims)) *gateway.Refusal {
-	payload, _, r := v.document(text, typ, mailNames)
+// feedDocument verifies a document other than a grant and hands its claims to read.
+func (v *Verifier) feedDocument(text, typ string, read func(*claims)) *gateway.Refusal {
+	payload, _, r := v.document(text, typ, feedNames)
 	if r != nil {
 		return r
 	}
@@ -47,7 +47,7 @@ func (c *claims) issuer() gateway.IssuerID {
 // Command verifies a command: action unlock, exp at most 30 s after iat. Whether it is
 // good now is not its question.
 func (v *Verifier) Command(text string) (m gateway.Command, r *gateway.Refusal) {
-	r = v.mail(text, TypCommand, func(c *claims) {
+	r = v.feedDocument(text, TypCommand, func(c *claims) {
 		m = gateway.Command{Issuer: c.issuer(), JTI: c.text("jti", true, gateway.ValidJTI, "1–64 of A–Z a–z 0–9 . _ -"),
 			IssuedAt: c.instant("iat"), NotAfter: c.instant("exp"),
 			Door: gateway.DoorID(c.text("door", true, func(s string) bool { return gateway.DoorID(s).Valid() }, "a door id"))}
@@ -61,7 +61,7 @@ func (v *Verifier) Command(text string) (m gateway.Command, r *gateway.Refusal) 
 
 // Manifest verifies a manifest.
 func (v *Verifier) Manifest(text string) (m gateway.Manifest, r *gateway.Refusal) {
-	r = v.mail(text, TypManifest, func(c *claims) {
+	r = v.feedDocument(text, TypManifest, func(c *claims) {
 		m = gateway.Manifest{Issuer: c.issuer(), Version: c.int("ver", true, 1, maxSafeInteger), IssuedAt: c.instant("iat"),
 			NextUpdate: c.instant("next_update"), Count: int(c.int("count", true, 0, math.MaxInt32))}
 		c.text("jti", true, exactly(JTIManifest), `"manifest"`)
@@ -75,7 +75,7 @@ func (v *Verifier) Manifest(text string) (m gateway.Manifest, r *gateway.Refusal
 
 // Keys verifies an issuer's next key set, which a key of its present one has signed.
 func (v *Verifier) Keys(text string) (k gateway.KeyRing, r *gateway.Refusal) {
-	r = v.mail(text, TypKeys, func(c *claims) {
+	r = v.feedDocument(text, TypKeys, func(c *claims) {
 		k = gateway.KeyRing{Issuer: c.issuer(), Version: c.int("ver", true, 1, maxSafeInteger), IssuedAt: c.instant("iat")}
 		c.text("jti", true, exactly(JTIKeys), `"keys"`)
 		raw, _ := c.raw("jwks", true)
@@ -173,8 +173,8 @@ func (a *Assertion) Verify(set KeySet, origin func(string) bool, now time.Time) 
 	return nil
 }
 
-// MailedEvent is an event as its issuer reads it.
-type MailedEvent struct {
+// OpenedEvent is an event as its issuer reads it.
+type OpenedEvent struct {
 	Gateway gateway.GatewayID `json:"gateway"`
 	Log     string            `json:"log"`
 	Event   json.RawMessage   `json:"event"` // contract §3 without seq, prev and hash
@@ -212,7 +212,7 @@ func (id *Identity) SealEvent(to gateway.IssuerID, set KeySet, log string, e gat
 
 // OpenEvent opens an event that a gateway has sealed to the issuer; keys finds the
 // gateway's signing key.
-func OpenEvent(key *OpeningKey, iss gateway.IssuerID, text string, keys func(gateway.GatewayID) (KeySet, error)) (*MailedEvent, error) {
+func OpenEvent(key *OpeningKey, iss gateway.IssuerID, text string, keys func(gateway.GatewayID) (KeySet, error)) (*OpenedEvent, error) {
 	inner, r := key.open(text, TypEvent)
 	if r != nil {
 		return nil, fmt.Errorf("event: %s", r.Detail)
@@ -241,5 +241,5 @@ func OpenEvent(key *OpeningKey, iss gateway.IssuerID, text string, keys func(gat
 	if r := j.verify(TypEvent, set); r != nil {
 		return nil, fmt.Errorf("event of %s: %s", gw, r.Detail)
 	}
-	return &MailedEvent{gw, log, raw}, nil
+	return &OpenedEvent{gw, log, raw}, nil
 }
