@@ -5,9 +5,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -148,36 +145,6 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 	}
 	return nil
 }
-
-// rewrite writes the WAL's bytes once more in their place, and syncs them, where an fsync
-// may have failed. The kernel then takes pages for clean that never reached the disk, and
-// the next fsync says nothing: a Follow would be a hole in the WAL, behind which recovery
-// drops every commit (TestFailedSync).
-func (s *Store) rewrite() error {
-	if !s.doubt {
-		return nil
-	}
-	f, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		s.doubt = false
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(f)
-	if err == nil && len(b) > 0 {
-		_, err = f.WriteAt(b, 0)
-		err = errors.Join(err, f.Sync())
-		rewritten(f.Name(), b)
-	}
-	s.doubt = err != nil
-	return err
-}
-
-// rewritten is for the test's record of I/O, which does not see Go's own.
-var rewritten = func(path string, b []byte) {}
 
 // relax sets whether a commit goes without fsync.
 func (s *Store) relax(lax bool) error {

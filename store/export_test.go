@@ -21,7 +21,7 @@ func (s *Store) CheckpointBeside(ctx context.Context) error {
 }
 
 // OnRewrite tells f of each rewriting of the WAL.
-func OnRewrite(f func(path string, b []byte)) { rewritten = f }
+func OnRewrite(f func(path string, size, off int64, b []byte)) { rewritten = f }
 
 // Scrub is what Run does after Retain.
 func (s *Store) Scrub(ctx context.Context) error { return s.scrub(ctx) }

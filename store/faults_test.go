@@ -194,19 +194,10 @@ func TestFaults(t *testing.T) {
 // retryChild goes on after an fsync that failed, on the same connection, as the daemon
 // does when the next courier comes.
 func retryChild(dir string) error {
-	w, err := powercut.OpenAckWriter(os.Getenv("GARDIEN_TRACE_LOG"))
+	v, err := newVisit(dir)
 	if err != nil {
 		return err
 	}
-	c := newClock()
-	s, err := openStore(dir, c, false)
-	if err != nil {
-		return err
-	}
-	v := &visit{store: s, clock: c, acks: w}
-	store.OnRewrite(func(path string, b []byte) {
-		err = errors.Join(err, w.Rewrite(filepath.Base(path), int64(len(b)), 0, b))
-	})
 	for i := range 5 {
 		if i == 1 {
 			if err := os.WriteFile(os.Getenv("GARDIEN_FAULT_FILE"), []byte(os.Getenv(faultSpecs)), 0o600); err != nil {
@@ -218,10 +209,10 @@ func retryChild(dir string) error {
 		}
 		v.opening(i) // whatever comes of it: what was acknowledged is in the log
 	}
-	if !s.Healthy() {
+	if !v.store.Healthy() {
 		return errors.New("not healthy at the end")
 	}
-	return errors.Join(err, s.Close())
+	return v.store.Close()
 }
 
 // TestFailedSync: the kernel drops the pages whose write-back failed, and says so once.

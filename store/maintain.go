@@ -17,11 +17,6 @@ import (
 	"gardien/gateway"
 )
 
-const (
-	commitsPerLook = 64      // how often the size of the WAL is looked at
-	checkpointSize = 2 << 20 // bytes of WAL that are worth a checkpoint
-)
-
 // Ready is closed when maintenance runs.
 func (s *Store) Ready() <-chan struct{} { return s.ready }
 
@@ -47,7 +42,7 @@ func (s *Store) Run(ctx context.Context, retention time.Duration) error {
 		case <-next.C:
 			next.Reset(s.retain(ctx, retention))
 		case <-s.grown:
-			if fi, err := os.Stat(s.path + "-wal"); err != nil || fi.Size() < checkpointSize {
+			if fi, err := os.Stat(s.path + "-wal"); err != nil || fi.Size() < walSize {
 				continue
 			}
 			if err := s.checkpointBeside(ctx, db); err != nil && ctx.Err() == nil {
@@ -55,21 +50,6 @@ func (s *Store) Run(ctx context.Context, retention time.Duration) error {
 			}
 		}
 	}
-}
-
-func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB) error {
-	conn, err := db.Conn(ctx)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
-		s.writer.take()
-		s.doubt = true
-		s.writer.give()
-		return err
-	}
-	return s.tryWrite()
 }
 
 // How long it takes from one look at what is past its retention to the next: a day, or less

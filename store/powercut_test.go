@@ -33,17 +33,12 @@ type ack struct {
 // openingsChild opens a door 400 times as access and doors do it, and tells after
 // each durable step that it was acknowledged.
 func openingsChild(dir string) error {
-	w, err := powercut.OpenAckWriter(os.Getenv("GARDIEN_TRACE_LOG"))
+	v, err := newVisit(dir)
 	if err != nil {
 		return err
 	}
-	c := newClock()
-	s, err := openStore(dir, c, false)
-	if err != nil {
-		return err
-	}
+	s := v.store
 	defer s.Close()
-	v := &visit{store: s, clock: c, acks: w}
 	for i := range openings {
 		if err := v.opening(i); err != nil {
 			return fmt.Errorf("opening %d: %w", i, err)
@@ -59,6 +54,22 @@ type visit struct {
 	store *store.Store
 	clock *clock
 	acks  *powercut.AckWriter
+}
+
+// newVisit opens the store in a traced child; what Go writes to the WAL by itself is recorded, too.
+func newVisit(dir string) (*visit, error) {
+	w, err := powercut.OpenAckWriter(os.Getenv("GARDIEN_TRACE_LOG"))
+	if err != nil {
+		return nil, err
+	}
+	store.OnRewrite(func(path string, size, off int64, b []byte) {
+		if err := w.Rewrite(filepath.Base(path), size, off, b); err != nil {
+			panic(err)
+		}
+	})
+	v := &visit{clock: newClock(), acks: w}
+	v.store, err = openStore(dir, v.clock, false)
+	return v, err
 }
 
 func (v *visit) ack(a ack) error {

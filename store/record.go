@@ -71,11 +71,12 @@ func (c canonical) event() gateway.Event {
 		Issuer: c.Issuer, Grant: c.Grant, Attempt: c.Attempt, Reason: c.Reason, Device: c.Device, Count: c.Count}
 }
 
-// chain gives the hash of the event that follows prev.
-func (c canonical) chain(prev [32]byte) ([32]byte, error) {
+// chain gives the hash of the event that follows prev, and the event as it is stored.
+func (c canonical) chain(prev [32]byte) (body []byte, hash [32]byte, err error) {
 	c.Prev = hex.EncodeToString(prev[:])
 	b, err := json.Marshal(c)
-	return sha256.Sum256(append(prev[:], b...)), err
+	hash = sha256.Sum256(append(prev[:], b...))
+	return bytes.Replace(b, []byte(`"prev":"`+c.Prev+`",`), nil, 1), hash, err
 }
 
 // commit gives a commitment to a personal value: hex HMAC-SHA-256(salt, value).
@@ -122,12 +123,7 @@ func (tx *core) append(r gateway.Reading, e gateway.Event) {
 	var subSalt, resSalt []byte
 	subSalt, c.Sub = salted(e.Sub)
 	resSalt, c.Resident = salted(string(e.Resident))
-	body, err := json.Marshal(c)
-	if err != nil {
-		tx.fail(err)
-		return
-	}
-	hash, err := c.chain(tx.s.head.hash)
+	body, hash, err := c.chain(tx.s.head.hash)
 	if err != nil {
 		tx.fail(err)
 		return
@@ -373,7 +369,7 @@ func (r *eventRow) check(seq int64, prev [32]byte) string {
 	if at, err := time.Parse(gateway.TimeFormat, c.At); err != nil || at.UnixMilli() != r.at {
 		return "the event's instant is another"
 	}
-	if hash, err := c.chain(prev); err != nil || !bytes.Equal(hash[:], r.hash) {
+	if _, hash, err := c.chain(prev); err != nil || !bytes.Equal(hash[:], r.hash) {
 		return "the hash does not follow"
 	}
 	if r.sub.Valid && commitment(r.subSalt, r.sub.String) != c.Sub ||
@@ -467,23 +463,4 @@ func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
 		return n, err
 	}
 	return n, s.scrub(ctx)
-}
-
-// scrub empties the WAL, where old pages lie. SQLite does not sync that; the write
-// after it does.
-func (s *Store) scrub(ctx context.Context) error {
-	s.writer.take()
-	err := errors.New("closed")
-	if s.conn != nil {
-		err = checkpoint(ctx, s.conn, "TRUNCATE")
-		s.doubt = s.doubt || err != nil
-	}
-	s.writer.give()
-	if err == nil {
-		err = s.tryWrite()
-	}
-	if err != nil {
-		return fmt.Errorf("store: forgotten, but the old bytes are still in the write-ahead log: %w; run the command again", err)
-	}
-	return nil
 }

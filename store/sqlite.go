@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -51,16 +50,4 @@ func copyInto(dst, src *sql.Conn) error {
 			return errors.Join(err, b.Finish())
 		})
 	})
-}
-
-// checkpoint moves the WAL into the file; truncate also leaves nothing in the WAL.
-func checkpoint(ctx context.Context, conn *sql.Conn, mode string) error {
-	var busy, log, done int
-	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &log, &done); err != nil {
-		return err
-	}
-	if busy != 0 {
-		return fmt.Errorf("checkpoint: a reader is in the way")
-	}
-	return nil
 }

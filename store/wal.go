@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+const (
+	// walSize is what the WAL's file measures at least, zeros at first, and the size that is
+	// worth a checkpoint: every commit overwrites what is there. One that makes the file grow
+	// has to wait for the file system's journal, too, which costs half as much again.
+	walSize        = 1 << 20
+	commitsPerLook = 64 // how often the size of the WAL is looked at
+)
+
+// rewrite writes the WAL's bytes once more in their place, and syncs them, where an fsync
+// may have failed. The kernel then takes pages for clean that never reached the disk, and
+// the next fsync says nothing: a Follow would be a hole in the WAL, behind which recovery
+// drops every commit (TestFailedSync). A file that is smaller than walSize grows to it:
+// recovery ends at the zeros, as no frame has the salt 0.
+func (s *Store) rewrite() error {
+	if !s.doubt {
+		return nil
+	}
+	f, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.doubt = false
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	chunk := make([]byte, 64<<10)
+	for off := int64(0); ; {
+		n, err := f.ReadAt(chunk, off)
+		if n > 0 {
+			if _, err := f.WriteAt(chunk[:n], off); err != nil {
+				return err
+			}
+			rewritten(f.Name(), fi.Size(), off, chunk[:n])
+		}
+		if off += int64(n); err == io.EOF {
+			s.grow(f, off)
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return err
+	}
+	s.doubt = false
+	return nil
+}
+
+// grow fills the WAL with zeros up to its size. On a full disk it stays as it is: SQLite makes
+// it grow where it must.
+func (s *Store) grow(f *os.File, size int64) {
+	zeros := make([]byte, 64<<10)
+	for size < walSize {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), walSize-size)], size)
+		rewritten(f.Name(), size, size, zeros[:n])
+		if size += int64(n); err != nil {
+			s.log.Debug("store: no room for the write-ahead log ahead of time", "err", err)
+			return
+		}
+	}
+}
+
+// rewritten is for the test's record of I/O, which does not see Go's own: to a file of that size
+// b was written at off.
+var rewritten = func(path string, size, off int64, b []byte) {}
+
+func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB) error {
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
+		s.writer.take()
+		s.doubt = true
+		s.writer.give()
+		return err
+	}
+	return s.tryWrite()
+}
+
+// checkpoint moves the WAL into the file; truncate also leaves nothing in the WAL.
+func checkpoint(ctx context.Context, conn *sql.Conn, mode string) error {
+	var busy, log, done int
+	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &log, &done); err != nil {
+		return err
+	}
+	if busy != 0 {
+		return fmt.Errorf("checkpoint: a reader is in the way")
+	}
+	return nil
+}
+
+// scrub empties the WAL, where old pages lie. SQLite does not sync that; the write
+// after it does.
+func (s *Store) scrub(ctx context.Context) error {
+	s.writer.take()
+	err := errors.New("closed")
+	if s.conn != nil {
+		err = checkpoint(ctx, s.conn, "TRUNCATE")
+		s.doubt = true // the file is empty now: room is made in it again
+	}
+	s.writer.give()
+	if err == nil {
+		err = s.tryWrite()
+	}
+	if err != nil {
+		return fmt.Errorf("store: forgotten, but the old bytes are still in the write-ahead log: %w; run the command again", err)
+	}
+	return nil
+}
