@@ -30,6 +30,7 @@ type Facts struct {
 	Intake    *gateway.Refusal   // why what is presented was not taken in
 	Retry     bool               // within the retry grace of an entry that nobody took
 	Command   bool               // an issuer's command, of which Grant is made up
+	Explain   bool               // somebody reads the details; at a door nobody does
 }
 
 // Check is one question of the rule and its answer.
@@ -88,7 +89,7 @@ func (f *Facts) status() Check {
 }
 
 func (f *Facts) door() Check {
-	c := Check{Name: "door", Detail: fmt.Sprintf("%s of %v", f.Door, f.Grant.Doors)}
+	c := Check{Name: "door", Detail: f.say("%s of %v", f.Door, f.Grant.Doors)}
 	if !f.Grant.For(f.Door) {
 		c.Reason = gateway.WrongDoor
 	}
@@ -96,7 +97,7 @@ func (f *Facts) door() Check {
 }
 
 func (f *Facts) period() Check {
-	c := Check{Name: "period", Detail: f.local(f.Grant.NotBefore) + " to " + f.local(f.Grant.NotAfter)}
+	c := Check{Name: "period", Detail: f.say("%s to %s", f.local(f.Grant.NotBefore), f.local(f.Grant.NotAfter))}
 	switch f.At.In(f.Grant.Period) {
 	case gateway.PlaceOver:
 		c.Reason = gateway.Expired
@@ -104,7 +105,7 @@ func (f *Facts) period() Check {
 		c.Reason = gateway.NotYetValid
 	}
 	if c.Reason == "" && f.Grant.IssuedAt.After(f.At.Latest.Add(iatLeeway)) {
-		c.Reason, c.Detail = gateway.NotYetValid, "issued in the future, at "+f.local(f.Grant.IssuedAt)
+		c.Reason, c.Detail = gateway.NotYetValid, f.say("issued in the future, at %s", f.local(f.Grant.IssuedAt))
 	}
 	return c
 }
@@ -112,7 +113,7 @@ func (f *Facts) period() Check {
 // clock denies what the interval of time leaves open (T5): a grant that may be
 // over, or a calendar that cannot be read.
 func (f *Facts) clock() Check {
-	c := Check{Name: "clock", Detail: fmt.Sprintf("%s: %s to %s", f.At.State, f.local(f.At.Earliest), f.local(f.At.Latest))}
+	c := Check{Name: "clock", Detail: f.say("%s: %s to %s", f.At.State, f.local(f.At.Earliest), f.local(f.At.Latest))}
 	third := f.Grant.ID.Issuer != gateway.HomeIssuer
 	calendar := f.Grant.Schedule != nil || third && (len(f.Policy.Hours) > 0 || f.Policy.PerDay > 0 || f.Policy.OfflineLimit > 0)
 	if f.At.In(f.Grant.Period) == gateway.PlaceUndecided || f.At.State == gateway.ClockUndecided && calendar {
@@ -124,7 +125,7 @@ func (f *Facts) clock() Check {
 func (f *Facts) schedule() Check {
 	c := Check{Name: "schedule", Detail: "always"}
 	if f.Grant.Schedule != nil {
-		c.Detail = fmt.Sprintf("%d windows in %s", len(f.Grant.Schedule.Windows), f.Zone)
+		c.Detail = f.say("%d windows in %s", len(f.Grant.Schedule.Windows), f.Zone)
 	}
 	if f.At.State == gateway.ClockUndecided {
 		return c // the clock check has spoken
@@ -145,7 +146,7 @@ func hours(all, some bool) gateway.Reason {
 }
 
 func (f *Facts) policyDoors() Check {
-	c := Check{Name: "policy doors", Detail: fmt.Sprint(f.Policy.Doors)}
+	c := Check{Name: "policy doors", Detail: f.say("%v", f.Policy.Doors)}
 	if !slices.Contains(f.Policy.Doors, f.Door) {
 		c.Reason = gateway.BeyondPolicy
 	}
@@ -157,7 +158,7 @@ func (f *Facts) policyHours() Check {
 	if len(f.Policy.Hours) == 0 {
 		return c
 	}
-	c.Detail = fmt.Sprintf("%d windows in %s", len(f.Policy.Hours), f.Zone)
+	c.Detail = f.say("%d windows in %s", len(f.Policy.Hours), f.Zone)
 	if f.At.State != gateway.ClockUndecided {
 		c.Reason = hours(gateway.WindowsCover(f.Policy.Hours, f.At.Earliest, f.At.Latest, f.Zone))
 	}
@@ -187,7 +188,7 @@ func (f *Facts) policyValidity() Check {
 	length := f.Grant.NotAfter.Sub(f.Grant.NotBefore)
 	c := Check{Name: "policy max_validity", Detail: "any"}
 	if f.Policy.MaxValidity > 0 {
-		c.Detail = fmt.Sprintf("%s of %s", length, f.Policy.MaxValidity)
+		c.Detail = f.say("%s of %s", length, f.Policy.MaxValidity)
 		if length > f.Policy.MaxValidity {
 			c.Reason = gateway.BeyondPolicy
 		}
@@ -198,7 +199,7 @@ func (f *Facts) policyValidity() Check {
 func (f *Facts) perDay() Check {
 	c := Check{Name: "policy per_day", Detail: "any number"}
 	if f.Policy.PerDay > 0 {
-		c.Detail = fmt.Sprintf("%d of %d so far", f.Issuer.Today, f.Policy.PerDay)
+		c.Detail = f.say("%d of %d so far", f.Issuer.Today, f.Policy.PerDay)
 		if f.Issuer.Today >= f.Policy.PerDay && !f.Retry {
 			c.Reason = gateway.BeyondPolicy
 		}
@@ -213,7 +214,7 @@ func (f *Facts) pin() Check {
 		c.Reason, c.Detail = gateway.BeyondPolicy, f.PINRefuse
 	case f.PIN != nil:
 		need := gateway.PINLength(f.PIN.Rank)
-		c.Detail = fmt.Sprintf("%d digits, live PIN number %d of the door", f.PIN.Length, f.PIN.Rank)
+		c.Detail = f.say("%d digits, live PIN number %d of the door", f.PIN.Length, f.PIN.Rank)
 		if need == 0 || f.PIN.Length < need {
 			c.Reason = gateway.BeyondPolicy
 		}
@@ -253,7 +254,7 @@ func (f *Facts) stale() Check {
 	if from.IsZero() {
 		from = f.Issuer.HeardAt
 	}
-	c.Detail = fmt.Sprintf("at %s, limit %s", f.local(from), f.Policy.OfflineLimit)
+	c.Detail = f.say("at %s, limit %s", f.local(from), f.Policy.OfflineLimit)
 	if f.At.Latest.Sub(from) > f.Policy.OfflineLimit {
 		c.Reason = gateway.IssuerStale
 	}
@@ -266,7 +267,7 @@ func (f *Facts) doorState() Check {
 	case f.Blocked:
 		c.Reason, c.Detail = gateway.DoorBlocked, "the strike or lock is not there, or does not answer"
 	case len(f.Unwell) > 0:
-		c.Detail = fmt.Sprintf("unwell (%s)", join(f.Unwell))
+		c.Detail = f.say("unwell (%s)", join(f.Unwell))
 		if f.Grant.ID.Issuer != gateway.HomeIssuer {
 			c.Reason = gateway.DoorBlocked
 			c.Detail += ": what might not be closed again is opened for residents only"
@@ -287,7 +288,7 @@ func (f *Facts) uses() Check {
 	c := Check{Name: "uses", Detail: "no limit"}
 	left, limited := f.Grant.UsesLeft()
 	if limited {
-		c.Detail = fmt.Sprintf("%d of %d left", left, f.Grant.Uses)
+		c.Detail = f.say("%d of %d left", left, f.Grant.Uses)
 	}
 	switch {
 	case f.Grant.Spoilt:
@@ -302,11 +303,27 @@ func (f *Facts) uses() Check {
 
 // knock tells that residents are asked first; a veto counts for whoever comes.
 func (f *Facts) knock(vetoed bool) Check {
-	c := Check{Name: "residents asked first", OK: !vetoed, Detail: fmt.Sprintf("for %s, in which they may say no", f.Policy.Knock)}
+	c := Check{Name: "residents asked first", OK: !vetoed, Detail: f.say("for %s, in which they may say no", f.Policy.Knock)}
 	if vetoed {
 		c.Reason, c.Detail = gateway.Vetoed, "one of them said no a short while ago"
 	}
 	return c
 }
 
-func (f *Facts) local(t time.Time) string { return t.In(f.Zone).Format(time.RFC3339) }
+// say writes a detail for whoever reads it.
+func (f *Facts) say(format string, args ...any) string {
+	if !f.Explain {
+		return ""
+	}
+	return fmt.Sprintf(format, args...)
+}
+
+// local is a time as the house's people read it, written only where it is read.
+func (f *Facts) local(t time.Time) local { return local{t, f.Zone} }
+
+type local struct {
+	time time.Time
+	zone *time.Location
+}
+
+func (l local) String() string { return l.time.In(l.zone).Format(time.RFC3339) }

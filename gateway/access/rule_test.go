@@ -157,7 +157,11 @@ func TestJudge(t *testing.T) {
 	for _, tt := range tests {
 		f := allowed()
 		tt.change(&f)
+		f.Explain = true
 		checks := Judge(f)
+		if f.Explain = false; Verdict(Judge(f)) != Verdict(checks) {
+			t.Errorf("%s: another verdict where nobody reads the details", tt.name)
+		}
 		if got := Verdict(checks); got != tt.want {
 			t.Errorf("%s: %q, want %q: %+v", tt.name, got, tt.want, checks)
 		}
