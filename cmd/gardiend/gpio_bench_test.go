@@ -89,18 +89,12 @@ func BenchmarkGPIOEdge(b *testing.B) {
 	const set = " set 1" // of no other line
 	const rounds = 15
 	for range rounds {
-		w.keys(pin)
-		for bit := 3; bit >= 0; bit-- { // '#' is 11
-			line := d0Line + 11>>bit&1
-			if bit == 0 {
-				m.mark("last bit")
+		for try := 1; !w.typed(m, pin); try++ {
+			if try == typings {
+				b.Fatalf("typed %d times, and the strike is not released", typings)
 			}
-			w.chip.Set(line, false)
-			w.chip.Set(line, true)
-			time.Sleep(2 * time.Millisecond)
+			b.Logf("a key of a PIN was missed (%d)", try)
 		}
-		time.Sleep(150 * time.Millisecond) // looking on would take the one processor's time
-		w.released(true, 2*time.Second)
 		w.chip.Set(contactLine, true)
 		w.released(false, 3*time.Second)
 		w.chip.Set(contactLine, false)
@@ -167,6 +161,27 @@ func BenchmarkGPIOEdge(b *testing.B) {
 	b.ReportMetric(float64(whole)/float64(edge+commit+ioctl), "ratio(≤1.5)")
 	b.ReportMetric(0, "ns/op")
 	w.stop()
+}
+
+// typed types a PIN, marks its last bit, and reports whether the strike is released for it.
+func (w *wired) typed(m *marks, pin string) bool {
+	w.keys("*" + pin)
+	for bit := 3; bit >= 0; bit-- { // '#' is 11
+		line := d0Line + 11>>bit&1
+		if bit == 0 {
+			m.mark("last bit")
+		}
+		w.chip.Set(line, false)
+		w.chip.Set(line, true)
+		time.Sleep(2 * time.Millisecond)
+	}
+	time.Sleep(150 * time.Millisecond) // looking on would take the one processor's time
+	for end := time.Now().Add(2 * time.Second); !w.chip.Get(strikeLine); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // BenchmarkGPIOIdle: how often threads of a daemon with eight lines wake when nothing happens.
