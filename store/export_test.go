@@ -10,15 +10,18 @@ import (
 // Conn is the writer's connection.
 func (s *Store) Conn() *sql.Conn { return s.conn }
 
-// CheckpointBeside is what Run does when the WAL has grown.
-func (s *Store) CheckpointBeside(ctx context.Context) error {
+// CheckpointBeside is what Run does when the WAL has grown so far.
+func (s *Store) CheckpointBeside(ctx context.Context, atLeast int64) error {
 	db, err := sql.Open("sqlite3", s.dsn(""))
 	if err != nil {
 		return err
 	}
 	defer db.Close()
-	return s.checkpointBeside(ctx, db)
+	return s.checkpointBeside(ctx, db, atLeast)
 }
+
+// CheckpointAt is how many bytes of WAL Run finds worth a checkpoint.
+const CheckpointAt = checkpointAt
 
 // OnRewrite tells f of each rewriting of the WAL.
 func OnRewrite(f func(path string, size, off int64, b []byte)) { rewritten = f }

@@ -42,10 +42,7 @@ func (s *Store) Run(ctx context.Context, retention time.Duration) error {
 		case <-next.C:
 			next.Reset(s.retain(ctx, retention))
 		case <-s.grown:
-			if fi, err := os.Stat(s.path + "-wal"); err != nil || fi.Size() < walSize {
-				continue
-			}
-			if err := s.checkpointBeside(ctx, db); err != nil && ctx.Err() == nil {
+			if err := s.checkpointBeside(ctx, db, checkpointAt); err != nil && ctx.Err() == nil {
 				s.log.Warn("store: the write-ahead log grows until a checkpoint succeeds", "err", err)
 			}
 		}

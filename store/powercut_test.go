@@ -157,7 +157,7 @@ func (v *visit) upkeep(i int) (err error) {
 		}
 	}
 	if i%37 == 36 && err == nil {
-		err = s.CheckpointBeside(ctx)
+		err = s.CheckpointBeside(ctx, 0)
 	}
 	if i%29 == 28 && err == nil {
 		cutoff := v.clock.Read().Wall.Add(-60 * time.Second)

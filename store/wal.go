@@ -11,11 +11,12 @@ import (
 )
 
 const (
-	// walSize is what the WAL's file measures at least, zeros at first, and the size that is
-	// worth a checkpoint: every commit overwrites what is there. One that makes the file grow
-	// has to wait for the file system's journal, too, which costs half as much again.
-	walSize        = 1 << 20
-	commitsPerLook = 64 // how often the size of the WAL is looked at
+	// walSize is what the WAL's file measures at least, zeros at first: every commit overwrites
+	// what is there. One that makes the file grow has to wait for the file system's journal,
+	// too, which costs half as much again.
+	walSize        = 2 << 20
+	checkpointAt   = walSize / 2 // bytes of commits in it that are worth a checkpoint
+	commitsPerLook = 64          // how often that is looked at
 )
 
 // rewrite writes the WAL's bytes once more in their place, and syncs them, where an fsync
@@ -82,31 +83,46 @@ func (s *Store) grow(f *os.File, size int64) {
 // b was written at off.
 var rewritten = func(path string, size, off int64, b []byte) {}
 
-func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB) error {
+// checkpointBeside moves the WAL into the file when there are so many bytes in it. The decisions
+// go on meanwhile; only where they come so thick that the WAL outgrows its room do they wait for
+// the rest.
+func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB, atLeast int64) error {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
-		s.writer.take()
-		s.doubt = true
-		s.writer.give()
+	frames, err := checkpoint(ctx, conn, "NOOP")
+	if err != nil || frames*(pageSize+24) < atLeast {
+		return err
+	}
+	_, err = checkpoint(ctx, conn, "PASSIVE")
+	if err == nil && frames*(pageSize+24) < walSize {
+		return s.tryWrite()
+	}
+	s.writer.take()
+	if err == nil {
+		_, err = checkpoint(ctx, conn, "PASSIVE")
+	}
+	s.doubt = s.doubt || err != nil
+	s.writer.give()
+	if err != nil {
 		return err
 	}
 	return s.tryWrite()
 }
 
-// checkpoint moves the WAL into the file; truncate also leaves nothing in the WAL.
-func checkpoint(ctx context.Context, conn *sql.Conn, mode string) error {
-	var busy, log, done int
-	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &log, &done); err != nil {
-		return err
+// checkpoint moves the WAL into the file; NOOP only looks, TRUNCATE also leaves nothing in the
+// WAL. It gives how many pages the WAL held.
+func checkpoint(ctx context.Context, conn *sql.Conn, mode string) (frames int64, err error) {
+	var busy, done int
+	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &frames, &done); err != nil {
+		return 0, err
 	}
 	if busy != 0 {
-		return fmt.Errorf("checkpoint: a reader is in the way")
+		return 0, fmt.Errorf("checkpoint: a reader is in the way")
 	}
-	return nil
+	return frames, nil
 }
 
 // scrub empties the WAL, where old pages lie. SQLite does not sync that; the write
@@ -115,7 +131,7 @@ func (s *Store) scrub(ctx context.Context) error {
 	s.writer.take()
 	err := errors.New("closed")
 	if s.conn != nil {
-		err = checkpoint(ctx, s.conn, "TRUNCATE")
+		_, err = checkpoint(ctx, s.conn, "TRUNCATE")
 		s.doubt = true // the file is empty now: room is made in it again
 	}
 	s.writer.give()

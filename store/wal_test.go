@@ -22,12 +22,14 @@ func TestD1_CommitsOverwrite(t *testing.T) {
 		}
 		return fi.Size()
 	}
-	const want = 1 << 20
+	const want = 2 << 20
 	if n := size(); n != want {
 		t.Errorf("the WAL has %d bytes at the start, want %d", n, want)
 	}
 	for range 100 {
-		update(t, s, func(tx *store.Tx) error { return tx.Record.Append(gateway.Event{Type: gateway.DoorBell, Door: "front"}) })
+		update(t, s, func(tx *store.Tx) error {
+			return tx.Record.Append(gateway.Event{Type: gateway.DoorBell, Door: "front"})
+		})
 	}
 	if n := size(); n != want {
 		t.Errorf("the WAL has %d bytes after 100 commits, want %d", n, want)
@@ -37,5 +39,51 @@ func TestD1_CommitsOverwrite(t *testing.T) {
 	}
 	if n := size(); n != want {
 		t.Errorf("the WAL has %d bytes after it was emptied, want %d", n, want)
+	}
+}
+
+// TestD8_CheckpointsBySize: the WAL is moved into the file when a MiB of commits is in it, however
+// many those are. Where commits come without a pause it is soon empty all the same.
+func TestD8_CheckpointsBySize(t *testing.T) {
+	ctx := context.Background()
+	ring := func(s *store.Store) {
+		update(t, s, func(tx *store.Tx) error {
+			return tx.Record.Append(gateway.Event{Type: gateway.DoorBell, Door: "front"})
+		})
+	}
+	// atMost commits until the WAL starts anew, and gives how many bytes it held.
+	atMost := func(s *store.Store, commits int, each func()) (bytes int) {
+		for range commits {
+			ring(s)
+			each()
+			var busy, frames, done int
+			if err := s.Conn().QueryRowContext(ctx, "PRAGMA wal_checkpoint(NOOP)").Scan(&busy, &frames, &done); err != nil {
+				t.Fatal(err)
+			}
+			if frames*(1024+24) < bytes {
+				break
+			}
+			bytes = frames * (1024 + 24)
+		}
+		return bytes
+	}
+	s := reopen(t, t.TempDir(), nil)
+	bytes := atMost(s, 1000, func() {
+		if err := s.CheckpointBeside(ctx, store.CheckpointAt); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if bytes < 1<<20-(8<<10) || bytes > 1<<20+(8<<10) {
+		t.Errorf("a checkpoint at %d bytes of WAL, want it at a MiB", bytes)
+	}
+
+	s = reopen(t, t.TempDir(), nil)
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(ctx, 0) }()
+	defer func() { cancel(); <-ended }()
+	<-s.Ready()
+	if bytes := atMost(s, 5000, func() {}); bytes > 4<<20 {
+		t.Errorf("the WAL holds %d bytes while commits come without a pause", bytes)
 	}
 }
