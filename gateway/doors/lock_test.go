@@ -106,6 +106,29 @@ func TestLockStories(t *testing.T) {
 		r.ailing()
 		r.expect("lock_jammed", "lock_unlocked", "lock_unknown", "lock_locked", "door_fault", "device_online")
 	})
+	lockStory(t, "taps while a slow lock withdraws share the call that is under way (Z4)", func(t *testing.T, r *rig, l *drivertest.Lock) {
+		l.Behave(drivertest.Manner{Takes: 4 * s})
+		calls := l.Calls()
+		first := r.later("a")
+		pass(s)
+		second := r.later("b")
+		pass(s)
+		third := r.later("c")
+		pass(2*s + s/2)
+		for n, done := range []<-chan error{first, second, third} {
+			select {
+			case err := <-done:
+				if err != nil {
+					t.Errorf("tap %d: %v", n+1, err)
+				}
+			default:
+				t.Errorf("tap %d waits for a call of its own", n+1)
+			}
+		}
+		if n := l.Calls() - calls; n != 1 {
+			t.Errorf("the lock was called %d times for three taps", n)
+		}
+	})
 	lockStory(t, "one that is not there can be moved for nobody", func(t *testing.T, r *rig, l *drivertest.Lock) {
 		l.Break(fmt.Errorf("unplugged: %w", gateway.ErrAbsent))
 		r.ailing(gateway.LockFaulty)
