@@ -162,7 +162,7 @@ func (l *loader) check(c *Config, o Opts) {
 		switch {
 		case err != nil || u.Hostname() == "" || u.Scheme != "https" && !loopback(u):
 			bad("cloud.url", fmt.Sprintf("%q is not an https address", c.Cloud.URL), remedy)
-		case !bare(*u):
+		case !gateway.IsOrigin(*u):
 			bad("cloud.url", "it has more than scheme, host and port", remedy) // not shown: a password may be in it
 		}
 	}
@@ -197,12 +197,6 @@ func isPort(s string) bool {
 func loopback(u *url.URL) bool {
 	ip := net.ParseIP(u.Hostname())
 	return u.Scheme == "http" && (u.Hostname() == "localhost" || ip != nil && ip.IsLoopback())
-}
-
-// bare tells whether a URL is of a scheme, a host and a port only.
-func bare(u url.URL) bool {
-	u.Scheme, u.Host = "", ""
-	return strings.TrimPrefix(u.String(), "/") == ""
 }
 
 const idRemedy = "use lower-case letters, digits and hyphens, at most 32, as in front-door"

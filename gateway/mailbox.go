@@ -293,3 +293,9 @@ func Origin(u *url.URL) string {
 	}
 	return strings.ToLower(u.Scheme) + "://" + host
 }
+
+// IsOrigin reports whether a URL is of a scheme, a host and a port only, as a cloud's is.
+func IsOrigin(u url.URL) bool {
+	u.Scheme, u.Host = "", ""
+	return strings.TrimPrefix(u.String(), "/") == ""
+}

@@ -47,7 +47,7 @@ func (f *folder) connect() (*uplink.Client, error) {
 
 func (f *folder) client(at cloudAt) (*uplink.Client, error) {
 	u, err := url.Parse(at.URL)
-	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || !bare(*u) {
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || !gateway.IsOrigin(*u) {
 		return nil, usage("--cloud %q: want it as in https://cloud.example", at.URL)
 	}
 	var config *tls.Config
@@ -65,12 +65,6 @@ func (f *folder) client(at cloudAt) (*uplink.Client, error) {
 	return uplink.NewClient(uplink.ClientOpts{URL: u, TLS: config, Sign: func(now time.Time) (string, error) {
 		return tokens.SignAssertion(f.key, string(f.id), gateway.Origin(u), now)
 	}}), nil
-}
-
-// bare tells whether a URL is of a scheme, a host and a port only.
-func bare(u url.URL) bool {
-	u.Scheme, u.Host = "", ""
-	return strings.TrimPrefix(u.String(), "/") == ""
 }
 
 // target is a gateway, and the way to it.
