@@ -14,11 +14,11 @@
 // # Three storeys
 //
 //	cmd/*                                        wiring: decides nothing about doors
-//	gateway/{access,issuers,residents,tokens,doors,wallclock,api,uplink,cloud,openapi}
+//	gateway/{access,issuers,residents,tokens,doors,wallclock,api,uplink,cloud}
 //	drivers/* store configs systemd              rooms: never import each other
 //	gateway                                      words: this package
 //
-// A room that needs another's service declares a small interface of its own,
+// Those that speak HTTP (api, uplink, cloud) stand on gateway/web, the one half-landing. A room that needs another's service declares a small interface of its own,
 // and cmd plugs it in. The rule is a test (arch_test.go).
 //
 // What strangers rely on is contract.md. What is promised in numbers, and the test that

@@ -20,6 +20,7 @@ import (
 	"gardien/gateway/cloud"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
+	"gardien/gateway/web"
 	"gardien/store/mailbox"
 )
 
@@ -143,7 +144,7 @@ func (m *carrierMail) news(ctx context.Context, last gateway.EventType, jti stri
 	ctx, cancel := context.WithTimeout(ctx, 12*time.Second)
 	defer cancel()
 	found := errors.New("found")
-	err = m.client.Stream(ctx, fmt.Sprintf("/v1/issuers/%s/feed?after=%d", carrierID, m.after), func(e uplink.Event) error {
+	err = m.client.Stream(ctx, fmt.Sprintf("/v1/issuers/%s/feed?after=%d", carrierID, m.after), func(e web.Event) error {
 		var d gateway.Delivered
 		if e.Name != "event" {
 			return nil

@@ -25,6 +25,7 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
+	"gardien/gateway/web"
 )
 
 // delivered is one event as watch tells it.
@@ -49,7 +50,7 @@ var errDone = errors.New("done")
 
 // stream reads the feed once, from a place on: f gets events, presence and heads.
 func (w *watcher) stream(ctx context.Context, after string, f func(name string, d delivered) error) error {
-	return w.cloud.Stream(ctx, "/v1/issuers/"+string(w.id)+"/feed?after="+url.QueryEscape(after), func(e uplink.Event) error {
+	return w.cloud.Stream(ctx, "/v1/issuers/"+string(w.id)+"/feed?after="+url.QueryEscape(after), func(e web.Event) error {
 		switch e.Name {
 		case "event":
 			var l gateway.Delivered

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -12,10 +11,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"syscall"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 // Client speaks to a gateway over its Unix socket. Problems that the gateway answers
@@ -114,24 +113,19 @@ func (c *Client) explain(err error) error {
 // Stream calls f with each event after a number, as the record grows, until ctx ends.
 func (c *Client) Stream(ctx context.Context, after int64, f func(gateway.Event) error) error {
 	return c.Send(ctx, http.MethodGet, fmt.Sprintf("/v1/events/stream?after=%d", after), "", nil, func(r io.Reader) error {
-		lines := bufio.NewScanner(r)
-		lines.Buffer(nil, maxBody)
-		for lines.Scan() {
-			data, ok := strings.CutPrefix(lines.Text(), "data: ")
-			if !ok {
-				continue
-			}
+		err := web.ReadEvents(r, func(in web.Event) error {
 			var e gateway.Event
-			if err := json.Unmarshal([]byte(data), &e); err != nil {
+			if err := json.Unmarshal(in.Data, &e); err != nil {
 				return fmt.Errorf("stream: %w", err)
 			}
-			if err := f(e); err != nil {
-				return err
-			}
-		}
+			return f(e)
+		})
 		if ctx.Err() != nil {
 			return nil
 		}
-		return errors.Join(lines.Err(), errors.New("the stream ended: the gateway stopped"))
+		if errors.Is(err, web.ErrStreamEnded) {
+			return errors.New("the stream ended: the gateway stopped")
+		}
+		return err
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 func (s *Server) grants(r *request) (Answer, error) {
@@ -17,7 +18,7 @@ func (s *Server) grants(r *request) (Answer, error) {
 	var after gateway.GrantID
 	if q := r.URL.Query().Get("after"); q != "" {
 		if after, err = gateway.ParseGrantID(q); err != nil {
-			return Answer{}, Fail(http.StatusBadRequest, "bad-request", "%v", err)
+			return Answer{}, web.BadRequest("%v", err)
 		}
 	}
 	list, err := s.backend.Grants.List(r.Context(), after, limit)
@@ -38,7 +39,7 @@ func limitOf(r *request) (int, error) {
 	}
 	n, err := strconv.Atoi(q)
 	if err != nil || n < 1 || n > 1000 {
-		return 0, Fail(http.StatusBadRequest, "bad-request", "limit: want 1 to 1000")
+		return 0, web.BadRequest("limit: want 1 to 1000")
 	}
 	return n, nil
 }
@@ -50,15 +51,15 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 	}
 	switch {
 	case len(req.Doors) == 0 || len(req.Doors) > 8:
-		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "doors: name 1 to 8 doors")
+		return Answer{}, web.BadRequest("doors: name 1 to 8 doors")
 	case req.NotAfter == nil && req.Schedule == nil:
-		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "not_after: say when the grant ends, or give a schedule")
+		return Answer{}, web.BadRequest("not_after: say when the grant ends, or give a schedule")
 	case req.Uses != nil && (*req.Uses < 1 || *req.Uses > 1<<20):
-		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "uses: want a number from 1 on, or leave it out")
+		return Answer{}, web.BadRequest("uses: want a number from 1 on, or leave it out")
 	}
 	if req.Schedule != nil {
 		if err := req.Schedule.Validate(); err != nil {
-			return Answer{}, Fail(http.StatusBadRequest, "bad-request", "schedule: %v", err)
+			return Answer{}, web.BadRequest("schedule: %v", err)
 		}
 	}
 	for _, d := range req.Doors {
@@ -109,7 +110,7 @@ func (s *Server) explain(r *request) (Answer, error) {
 	var at time.Time
 	if q := r.URL.Query().Get("at"); q != "" {
 		if at, err = time.Parse(time.RFC3339, q); err != nil {
-			return Answer{}, Fail(http.StatusBadRequest, "bad-request", "at: want RFC 3339, as in 2026-11-23T09:41:00+01:00")
+			return Answer{}, web.BadRequest("at: want RFC 3339, as in 2026-11-23T09:41:00+01:00")
 		}
 	}
 	door := r.URL.Query().Get("door")
@@ -136,7 +137,7 @@ func (s *Server) mailbag(r *request) (Answer, error) {
 		return Answer{}, err
 	}
 	if len(bag.Items) > 1000 {
-		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "items: at most 1000")
+		return Answer{}, web.BadRequest("items: at most 1000")
 	}
 	items := make([]MailbagItem, len(bag.Items))
 	for i, raw := range bag.Items {

@@ -3,9 +3,9 @@ package api
 import (
 	"context"
 	"fmt"
-	"net/http"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 func (s *Server) enrolInCloud(r *request) (Answer, error) {
@@ -54,7 +54,7 @@ func (s *Server) forget(r *request) (Answer, error) {
 		return Answer{}, err
 	}
 	if req.Ref == "" {
-		return Answer{}, Fail(http.StatusBadRequest, "bad-request", "ref: name a sub, an issuer/jti or a resident's id")
+		return Answer{}, web.BadRequest("ref: name a sub, an issuer/jti or a resident's id")
 	}
 	n, err := s.backend.Record.Forget(r.Context(), req.Ref)
 	if err != nil {

@@ -1,22 +1,20 @@
 package api
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"mime"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 // Limits (N2).
@@ -29,14 +27,14 @@ const (
 type Server struct {
 	backend Backend
 	log     *slog.Logger
-	mux     *http.ServeMux
+	mux     web.Mux
 	openapi []byte
 	keys    inFlight // idempotency keys that are being answered
 	stop    <-chan struct{}
 
-	readers   *turns // of the record and other lists
-	verifiers *turns // of all of it
-	copiers   *turns // of the database
+	readers   *web.Turns // of the record and other lists
+	verifiers *web.Turns // of all of it
+	copiers   *web.Turns // of the database
 	streams   atomic.Int32
 }
 
@@ -48,42 +46,18 @@ const (
 
 // New makes the handler; sim may be nil. Streams end when stop is closed.
 func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
-	s := &Server{backend: b, log: log, mux: http.NewServeMux(), stop: stop,
-		readers: newTurns(maxReaders), verifiers: newTurns(4), copiers: newTurns(1)}
+	s := &Server{backend: b, log: log, stop: stop,
+		readers: web.NewTurns(maxReaders), verifiers: web.NewTurns(4), copiers: web.NewTurns(1)}
 	routes := s.routes(sim)
 	s.openapi = openAPI(routes)
 	for _, rt := range routes {
-		s.mux.Handle(rt.method+" "+rt.path, s.wrap(rt))
+		s.mux.Handle(rt.Method, rt.Path, s.wrap(rt))
 	}
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, Fail(http.StatusNotFound, "not-found", "there is no %s here; the routes are in /v1/openapi.json", r.URL.Path))
-	})
 	return s
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	w = newPatient(w)
-	if _, pattern := s.mux.Handler(r); pattern == "/" || pattern == "" {
-		if allow := s.allowed(r); allow != "" {
-			w.Header().Set("Allow", allow)
-			writeProblem(w, Fail(http.StatusMethodNotAllowed, "method-not-allowed", "%s takes %s", r.URL.Path, allow))
-			return
-		}
-	}
-	s.mux.ServeHTTP(w, r)
-}
-
-// allowed lists the methods that the path has.
-func (s *Server) allowed(r *http.Request) string {
-	var list []string
-	for _, m := range []string{http.MethodGet, http.MethodPost, http.MethodDelete} {
-		try := r.Clone(r.Context())
-		try.Method = m
-		if _, pattern := s.mux.Handler(try); pattern != "/" && pattern != "" {
-			list = append(list, m)
-		}
-	}
-	return strings.Join(list, ", ")
+	s.mux.ServeHTTP(web.NewPatient(w), r)
 }
 
 // Caller is who asks.
@@ -118,17 +92,29 @@ func (s *Server) caller(r *http.Request) (Caller, error) {
 		return c, nil
 	}
 	if !strings.EqualFold(scheme, "Bearer") {
-		return c, Fail(http.StatusUnauthorized, "unauthorized", "want Authorization: Bearer and a paired device's token")
+		return c, web.Unauthorized("want Authorization: Bearer and a paired device's token")
 	}
 	id, found, err := s.backend.Residents.Authenticate(r.Context(), gateway.NewSecret(token))
 	if err != nil {
 		return c, err
 	}
 	if !found {
-		return c, Fail(http.StatusUnauthorized, "unauthorized", "the token is not that of a paired device")
+		return c, web.Unauthorized("the token is not that of a paired device")
 	}
 	c.Resident = id
 	return c, nil
+}
+
+// inTurn answers a request when it is its turn.
+func inTurn(t *web.Turns, answer func(*request) (Answer, error)) func(*request) (Answer, error) {
+	return func(r *request) (Answer, error) {
+		leave, err := t.Take(r.Context())
+		if err != nil {
+			return Answer{}, err
+		}
+		defer leave()
+		return answer(r)
+	}
 }
 
 // request is what a handler sees.
@@ -138,18 +124,8 @@ type request struct {
 	body   []byte
 }
 
-// read decodes the body strictly into v.
-func (r *request) read(v any) error {
-	dec := json.NewDecoder(bytes.NewReader(r.body))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(v); err != nil {
-		return Fail(http.StatusBadRequest, "bad-request", "the body is not as /v1/openapi.json says: %v", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Fail(http.StatusBadRequest, "bad-request", "the body goes on after its JSON object")
-	}
-	return nil
-}
+// read decodes the body into v.
+func (r *request) read(v any) error { return web.Decode(r.body, v, web.KnownOnly) }
 
 // wrap authenticates, bounds, and answers errors.
 func (s *Server) wrap(rt route) http.Handler {
@@ -165,11 +141,11 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if !rt.open && !c.known() {
-		return Fail(http.StatusUnauthorized, "unauthorized", "this needs a paired device's token, or the local socket")
+	if !rt.Open && !c.known() {
+		return web.Unauthorized("this needs a paired device's token, or the local socket")
 	}
 	if rt.local && !c.Local {
-		return Fail(http.StatusUnauthorized, "unauthorized", "this needs the local socket: use the tool \"gardien\" on the gateway")
+		return web.Unauthorized("this needs the local socket: use the tool \"gardien\" on the gateway")
 	}
 	if rt.stream != nil {
 		return rt.stream(w, &request{Request: r, caller: c})
@@ -200,27 +176,13 @@ func readBody(w http.ResponseWriter, r *http.Request, rt route) ([]byte, error) 
 	if rt.limit > 0 {
 		limit = rt.limit
 	}
-	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, Fail(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than %d bytes", limit)
-	}
-	if err != nil {
-		return nil, Fail(http.StatusBadRequest, "bad-request", "the body did not arrive whole")
-	}
-	if len(b) == 0 {
-		return []byte("{}"), nil
-	}
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return nil, Fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "want Content-Type: application/json")
-	}
-	return b, nil
+	return web.ReadBody(w, r, limit)
 }
 
 // once answers a request with an Idempotency-Key as it was answered the first time.
 func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) error {
 	if len(key) > 64 || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
-		return Fail(http.StatusBadRequest, "bad-request", "an Idempotency-Key is 1 to 64 printable ASCII characters")
+		return web.BadRequest("an Idempotency-Key is 1 to 64 printable ASCII characters")
 	}
 	scope := strings.Join([]string{r.caller.name(), r.Method, r.URL.Path, key}, "\n")
 	defer s.keys.enter(scope)()
@@ -285,7 +247,7 @@ func write(w http.ResponseWriter, a Answer) {
 		w.WriteHeader(a.Status)
 		return
 	}
-	send(w, a.Status, a.Type, a.Body)
+	web.Send(w, a.Status, a.Type, a.Body)
 }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
@@ -297,7 +259,7 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
 		p = Fail(http.StatusInternalServerError, "fault", "the gateway could not do it; its log says why (journalctl -u gardiend)")
 	}
-	writeProblem(w, p)
+	web.WriteProblem(w, p, nil)
 }
 
 // reply makes a JSON answer.

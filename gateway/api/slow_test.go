@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 // pipes is a listener in memory, which works in a synctest bubble.
@@ -137,7 +138,7 @@ func TestA11_ClientsThatStop(t *testing.T) {
 		serving(t, b, func(p *pipes) {
 			c := p.dial(request)
 			synctest.Wait()
-			time.Sleep(3 * writeWithin)
+			time.Sleep(3 * web.Within)
 			synctest.Wait()
 			b.mu.Lock()
 			if b.watching > 0 {
@@ -180,8 +181,8 @@ func TestSlowReaderIsServed(t *testing.T) {
 // Readers wait for their turn, one at a time, and not without bound.
 func TestReadersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(3)
-		leave, err := turns.take(t.Context())
+		turns := web.NewTurns(3)
+		leave, err := turns.Take(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,7 +190,7 @@ func TestReadersAreBounded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		for range 3 {
 			go func() {
-				leave, err := turns.take(ctx)
+				leave, err := turns.Take(ctx)
 				if err == nil {
 					leave()
 				}
@@ -209,8 +210,8 @@ func TestReadersAreBounded(t *testing.T) {
 		if a, b := <-got, <-got; a != nil || b != nil {
 			t.Errorf("%v, %v", a, b)
 		}
-		leave, _ = turns.take(t.Context())
-		go func() { _, err := turns.take(ctx); got <- err }()
+		leave, _ = turns.Take(t.Context())
+		go func() { _, err := turns.Take(ctx); got <- err }()
 		synctest.Wait()
 		cancel()
 		if err := <-got; err != context.Canceled {

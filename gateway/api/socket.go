@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"gardien/gateway/web"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -53,32 +54,15 @@ func (s *Socket) Run(ctx context.Context) error {
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return withCaller(ctx, Caller{Local: s.trusted(c)})
 	}
-	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
 	s.once.Do(func() { close(s.ready) })
-	select {
-	case err := <-done:
-		srv.Close()
+	if err := web.Serve(ctx, srv, l, 3*time.Second); err != nil {
 		return fmt.Errorf("socket: %w", err)
-	case <-ctx.Done():
 	}
-	grace, cancel := context.WithTimeout(context.Background(), 3*time.Second)
-	defer cancel()
-	if err := srv.Shutdown(grace); err != nil {
-		srv.Close()
-	}
-	<-done
 	return nil
 }
 
-// newHTTPServer bounds what a client may take (N2). How long it may take to take an answer is
-// the handler's: see patient.
 func newHTTPServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		IdleTimeout: 30 * time.Second, MaxHeaderBytes: 8 << 10,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn),
-	}
+	return web.NewServer(h, web.Limits{Request: 10 * time.Second, Idle: 30 * time.Second, Headers: 8 << 10}, log, slog.LevelWarn)
 }
 
 // SocketFree reports an error where somebody answers at a path already: a second gardiend,

@@ -1,10 +1,8 @@
 package api
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
-	"fmt"
+	"gardien/gateway/web"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,7 +22,7 @@ func afterOf(r *request) (int64, error) {
 	}
 	n, err := strconv.ParseInt(q, 10, 64)
 	if err != nil || n < 0 {
-		return 0, Fail(http.StatusBadRequest, "bad-request", "after: want the seq of an event, or 0")
+		return 0, web.BadRequest("after: want the seq of an event, or 0")
 	}
 	return n, nil
 }
@@ -57,30 +55,23 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 	}
 	if s.streams.Add(1) > maxStreams {
 		s.streams.Add(-1)
-		return Fail(http.StatusTooManyRequests, "too-many-requests", "at most %d streams at once: come back later", maxStreams)
+		return web.TooMany("at most %d streams at once: come back later", maxStreams)
 	}
 	defer s.streams.Add(-1)
 	grown, stop := s.backend.Record.Watch()
 	defer stop()
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	out := http.NewResponseController(w)
-	fmt.Fprint(w, ": the record\n\n")
+	out := web.OpenStream(w, web.Within)
+	out.Breathe()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
 		for more := true; more; {
-			page, err := s.eventsAfter(r.Context(), after)
-			if err != nil {
+			if after, more, err = s.addEvents(r.Context(), out, after); err != nil {
 				return nil // the head is sent: the client comes back with Last-Event-ID
 			}
-			if _, err := w.Write(page.text); err != nil {
+			if out.Waiting() && out.Flush() != nil {
 				return nil
 			}
-			after, more = page.last, page.full
-		}
-		if out.Flush() != nil {
-			return nil
 		}
 		select {
 		case <-r.Context().Done():
@@ -89,50 +80,40 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 			return nil
 		case <-grown:
 		case <-beat.C:
-			fmt.Fprint(w, ": still here\n\n")
+			out.Breathe()
 		}
 	}
 }
 
-// streamed is a part of the record as a stream has it.
-type streamed struct {
-	text []byte
-	last int64 // seq
-	full bool  // there may be more
-}
-
-// eventsAfter gives the next part after a number. It is this client's turn for as long, and
-// not while it is written: another does not wait for a client that does not read.
-func (s *Server) eventsAfter(ctx context.Context, after int64) (p streamed, err error) {
-	leave, err := s.readers.take(ctx)
+// addEvents adds the next events after a number to a stream, and gives the last one's. It is this
+// client's turn for as long, and not while they are written: another does not wait for a client
+// that does not read.
+func (s *Server) addEvents(ctx context.Context, out *web.Stream, after int64) (last int64, more bool, err error) {
+	leave, err := s.readers.Take(ctx)
 	if err != nil {
-		return p, err
+		return after, false, err
 	}
 	defer leave()
 	const limit = 100
 	list, err := s.backend.Record.Events(ctx, after, limit)
-	p.last, p.full = after, len(list) == limit
-	var text bytes.Buffer
 	for _, e := range list {
-		b, err := json.Marshal(e)
-		if err != nil {
-			return p, err
-		}
-		fmt.Fprintf(&text, "id: %d\nevent: event\ndata: %s\n\n", e.Seq, b)
-		p.last = e.Seq
+		out.Event("event", e.Seq, e)
+		after = e.Seq
 	}
-	p.text = text.Bytes()
-	return p, err
+	return after, len(list) == limit, err
 }
+
+// databaseType is the media type of a copy of the database.
+const databaseType = "application/vnd.sqlite3"
 
 // backup streams the database.
 func (s *Server) backup(w http.ResponseWriter, r *request) error {
-	leave, err := s.copiers.take(r.Context())
+	leave, err := s.copiers.Take(r.Context())
 	if err != nil {
 		return err
 	}
 	defer leave()
-	w.Header().Set("Content-Type", "application/vnd.sqlite3")
+	w.Header().Set("Content-Type", databaseType)
 	counted := &countingWriter{ResponseWriter: w}
 	err = s.backend.Upkeep.Backup(r.Context(), counted)
 	if err != nil && counted.n > 0 {
@@ -154,17 +135,16 @@ func (w *countingWriter) Write(b []byte) (int, error) {
 
 // restore takes a database.
 func (s *Server) restore(w http.ResponseWriter, r *request) error {
-	if r.Header.Get("Content-Type") != "application/vnd.sqlite3" {
-		return Fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "want Content-Type: application/vnd.sqlite3")
+	if r.Header.Get("Content-Type") != databaseType {
+		return Fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "want Content-Type: %s", databaseType)
 	}
-	leave, err := s.copiers.take(r.Context())
+	leave, err := s.copiers.Take(r.Context())
 	if err != nil {
 		return err
 	}
 	defer leave()
-	in := http.NewResponseController(w)
-	err = s.backend.Upkeep.Restore(r.Context(), steady{r.Request, in})
-	in.SetReadDeadline(time.Now().Add(writeWithin)) // for what is left of it
+	err = s.backend.Upkeep.Restore(r.Context(), web.NewSteady(w, r.Request))
+	http.NewResponseController(w).SetReadDeadline(time.Now().Add(web.Within)) // for what is left of it
 	if err != nil {
 		return err
 	}

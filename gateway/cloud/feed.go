@@ -1,11 +1,8 @@
 package cloud
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
@@ -13,44 +10,8 @@ import (
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
-
-// stream writes server-sent events.
-type stream struct {
-	w   http.ResponseWriter
-	out *http.ResponseController
-	buf bytes.Buffer
-}
-
-func openStream(w http.ResponseWriter) *stream {
-	w.Header().Set("Content-Type", "text/event-stream")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it all to itself
-	w.WriteHeader(http.StatusOK)
-	return &stream{w: w, out: http.NewResponseController(w)}
-}
-
-// event adds an event; id 0 is none.
-func (s *stream) event(name string, id int64, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		panic(err) // texts and numbers of ours
-	}
-	if id > 0 {
-		fmt.Fprintf(&s.buf, "id: %d\n", id)
-	}
-	fmt.Fprintf(&s.buf, "event: %s\ndata: %s\n\n", name, b)
-}
-
-// flush sends what was added; a client that takes nothing loses its stream.
-func (s *stream) flush() error {
-	s.out.SetWriteDeadline(time.Now().Add(writeTimeout))
-	_, err := s.w.Write(s.buf.Bytes())
-	if s.buf.Reset(); s.buf.Cap() > 16<<10 { // a batch was large once: thousands of idle streams keep no such thing
-		s.buf = bytes.Buffer{}
-	}
-	return errors.Join(err, s.out.Flush())
-}
 
 // beats counts breaths: every third is a heartbeat.
 type beats struct {
@@ -61,11 +22,11 @@ type beats struct {
 func newBeats() *beats { return &beats{Ticker: time.NewTicker(breath)} }
 
 // breathe adds a sign of life, the shortest there is, or says that it is time for a head.
-func (b *beats) breathe(s *stream) (head bool) {
+func (b *beats) breathe(s *web.Stream) (head bool) {
 	if b.n++; b.n%3 == 0 {
 		return true
 	}
-	s.buf.WriteString(":\n\n")
+	s.Breathe()
 	return false
 }
 
@@ -77,7 +38,7 @@ func numberOf(r *request, name string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(q, 10, 64)
 	if err != nil || n < 0 || n > 1<<53-1 {
-		return 0, bad("%s: want a number from 0 on", name)
+		return 0, web.BadRequest("%s: want a number from 0 on", name)
 	}
 	return n, nil
 }
@@ -95,7 +56,7 @@ func (s *Service) feed(r *request) error {
 	p := gateway.Position{Epoch: r.URL.Query().Get("epoch"), Seq: after}
 	leave, ok := s.limits.enter("g/"+string(r.gateway), streamsEach)
 	if !ok {
-		return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "at most %d feeds at once", streamsEach)
+		return web.TooMany("at most %d feeds at once", streamsEach)
 	}
 	defer leave()
 	grown, stop := s.Mailbox.Feeds.WatchGateway(r.gateway)
@@ -111,7 +72,7 @@ func (s *Service) feed(r *request) error {
 	defer func() { s.presence.leave(r.gateway, s.Now()) }()
 	s.metrics.streams.WithLabelValues("gateway").Inc()
 	defer s.metrics.streams.WithLabelValues("gateway").Dec()
-	f := &feedStream{s: s, r: r, out: openStream(r.w), grown: grown, position: p}
+	f := &feedStream{s: s, r: r, out: web.OpenStream(r.w, writeTimeout), grown: grown, position: p}
 	f.run(page, done)
 	return nil
 }
@@ -156,7 +117,7 @@ func (s *Service) stamp() string { return s.Now().UTC().Format(time.RFC3339) }
 type feedStream struct {
 	s        *Service
 	r        *request
-	out      *stream
+	out      *web.Stream
 	grown    <-chan struct{}
 	position gateway.Position
 	told     gateway.FeedHead // the last head that was sent
@@ -181,7 +142,7 @@ func (f *feedStream) run(page gateway.FeedPage, done bool) {
 			case <-f.grown:
 			case <-beat.C:
 				if force = beat.breathe(f.out); !force {
-					if f.out.flush() != nil {
+					if f.out.Flush() != nil {
 						return
 					}
 					continue
@@ -202,27 +163,27 @@ func (f *feedStream) run(page gateway.FeedPage, done bool) {
 }
 
 func (f *feedStream) goAway(after time.Duration) {
-	f.out.event("goaway", 0, GoAway{after.Milliseconds()})
-	f.out.flush()
+	f.out.Event("goaway", 0, GoAway{after.Milliseconds()})
+	f.out.Flush()
 }
 
 // send writes a page; the head follows the last change.
 func (f *feedStream) send(page gateway.FeedPage, done, force bool) error {
 	for _, i := range page.Items {
-		f.out.event("item", i.Seq, i)
+		f.out.Event("item", i.Seq, i)
 		f.position.Seq = i.Seq
 	}
 	if done && (force || len(page.Items) > 0 || page.FeedHead != f.told) {
 		f.told = page.FeedHead
 		head := page.FeedHead
 		head.Time = f.s.stamp()
-		f.out.event("head", 0, head)
+		f.out.Event("head", 0, head)
 		f.position.Seq = max(f.position.Seq, page.Head)
 	}
-	if f.out.buf.Len() == 0 {
+	if !f.out.Waiting() {
 		return nil
 	}
-	err := f.out.flush()
+	err := f.out.Flush()
 	if err == nil && done {
 		f.s.presence.at(f.r.gateway, f.position.Seq, f.s.Now())
 	}
@@ -273,7 +234,7 @@ func (s *Service) issuerFeed(r *request) error {
 	}
 	leave, ok := s.limits.enter("i/"+string(r.issuer), issuerStreams)
 	if !ok {
-		return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "at most %d feeds at once", issuerStreams)
+		return web.TooMany("at most %d feeds at once", issuerStreams)
 	}
 	defer leave()
 	grown, stop := s.Mailbox.Letters.WatchIssuer(r.issuer)
@@ -287,7 +248,7 @@ func (s *Service) issuerFeed(r *request) error {
 	}
 	s.metrics.streams.WithLabelValues("issuer").Inc()
 	defer s.metrics.streams.WithLabelValues("issuer").Dec()
-	f := &letterStream{s: s, r: r, out: openStream(r.w), after: after, online: map[gateway.GatewayID]bool{}}
+	f := &letterStream{s: s, r: r, out: web.OpenStream(r.w, writeTimeout), after: after, online: map[gateway.GatewayID]bool{}}
 	f.run(list, head, grown)
 	return nil
 }
@@ -296,7 +257,7 @@ func (s *Service) issuerFeed(r *request) error {
 type letterStream struct {
 	s      *Service
 	r      *request
-	out    *stream
+	out    *web.Stream
 	after  int64
 	online map[gateway.GatewayID]bool // what was told
 	looked time.Time                  // at the fleet
@@ -311,7 +272,7 @@ func (f *letterStream) run(list []gateway.Delivered, head int64, grown <-chan st
 	whole := true
 	for {
 		for _, l := range list {
-			f.out.event("event", l.Seq, l)
+			f.out.Event("event", l.Seq, l)
 			f.after = l.Seq
 		}
 		if wait := fleetEvery - time.Since(f.looked); wait <= 0 || whole {
@@ -323,9 +284,9 @@ func (f *letterStream) run(list []gateway.Delivered, head int64, grown <-chan st
 			look = time.After(wait)
 		}
 		if whole {
-			f.out.event("head", 0, map[string]any{"head": head, "time": f.s.stamp()})
+			f.out.Event("head", 0, map[string]any{"head": head, "time": f.s.stamp()})
 		}
-		if f.out.buf.Len() > 0 && f.out.flush() != nil {
+		if f.out.Waiting() && f.out.Flush() != nil {
 			return
 		}
 		if whole = false; len(list) < feedBatch {
@@ -333,8 +294,8 @@ func (f *letterStream) run(list []gateway.Delivered, head int64, grown <-chan st
 			case <-f.r.Context().Done():
 				return
 			case <-f.s.Stop:
-				f.out.event("goaway", 0, GoAway{f.s.spread().Milliseconds()})
-				f.out.flush()
+				f.out.Event("goaway", 0, GoAway{f.s.spread().Milliseconds()})
+				f.out.Flush()
 				return
 			case <-grown:
 			case <-look:
@@ -375,7 +336,7 @@ func (f *letterStream) fleet(whole bool) error {
 	for _, m := range list {
 		if was, told := f.online[m.Gateway]; !told || was != m.Online {
 			f.online[m.Gateway] = m.Online
-			f.out.event("presence", 0, gateway.Presence{Gateway: m.Gateway, Online: m.Online, At: m.At})
+			f.out.Event("presence", 0, gateway.Presence{Gateway: m.Gateway, Online: m.Online, At: m.At})
 		}
 	}
 	return nil

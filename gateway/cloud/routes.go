@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"gardien/gateway"
-	"gardien/gateway/openapi"
+	"gardien/gateway/web"
 )
 
 // The bodies of contract §4.
@@ -67,30 +67,30 @@ type (
 func (s *Service) routes() []route {
 	problem := gateway.Problem{}
 	return []route{
-		{openapi.Route{Method: "GET", Path: "/v1/openapi.json", Summary: "This text", Open: true, Responses: map[int]any{200: map[string]any{}}}, anybody,
-			func(r *request) error { send(r.w, 200, "application/json", s.openapi); return nil }},
-		{openapi.Route{Method: "POST", Path: "/v1/gateways", Summary: "Enrol a gateway with a one-time code", Open: true, Request: GatewayEnrolment{},
+		{web.Route{Method: "GET", Path: "/v1/openapi.json", Summary: "This text", Open: true, Responses: map[int]any{200: map[string]any{}}}, anybody,
+			func(r *request) error { web.Send(r.w, 200, "application/json", s.openapi); return nil }},
+		{web.Route{Method: "POST", Path: "/v1/gateways", Summary: "Enrol a gateway with a one-time code", Open: true, Request: GatewayEnrolment{},
 			Responses: map[int]any{201: Enrolled{}, 403: problem, 409: problem}}, anybody, s.enrolGateway},
-		{openapi.Route{Method: "PUT", Path: "/v1/gateways/{gw}", Summary: "Replace the gateway's descriptor", Request: GatewayUpdate{},
+		{web.Route{Method: "PUT", Path: "/v1/gateways/{gw}", Summary: "Replace the gateway's descriptor", Request: GatewayUpdate{},
 			Responses: map[int]any{200: Enrolled{}, 409: problem}}, aGateway, s.updateGateway},
-		{openapi.Route{Method: "GET", Path: "/v1/gateways/{gw}", Summary: "The descriptor of a gateway that listens to the issuer",
+		{web.Route{Method: "GET", Path: "/v1/gateways/{gw}", Summary: "The descriptor of a gateway that listens to the issuer",
 			Responses: map[int]any{200: GatewayDescriptor{}, 404: problem}}, anIssuer, s.descriptor},
-		{openapi.Route{Method: "GET", Path: "/v1/gateways/{gw}/feed", Query: []string{"epoch", "after", "wait"},
+		{web.Route{Method: "GET", Path: "/v1/gateways/{gw}/feed", Query: []string{"epoch", "after", "wait"},
 			Summary:   "Changes after a position: text/event-stream with events item, head and goaway; or, with Accept: application/json and wait up to 55 s, one page",
-			Responses: map[int]any{200: gateway.FeedPage{}, 410: gonePosition{}}}, aGateway, s.feed},
-		{openapi.Route{Method: "GET", Path: "/v1/gateways/{gw}/snapshot", Summary: "All items, commands aside", Responses: map[int]any{200: gateway.FeedSnapshot{}}}, aGateway, s.snapshot},
-		{openapi.Route{Method: "POST", Path: "/v1/gateways/{gw}/events", Summary: "Up to 200 sealed events of a log, dense by seq; an empty list asks what has come",
-			Request: gateway.Upload{}, Responses: map[int]any{200: Acknowledged{}, 409: problem}}, aGateway, s.upload},
-		{openapi.Route{Method: "PUT", Path: "/v1/gateways/{gw}/items/{id}", Summary: "Write an item; a lower version, or an equal one with another body, is a conflict",
-			Request: ItemWrite{}, Responses: map[int]any{201: Written{}, 200: Written{}, 403: problem, 404: problem, 409: problem}}, anIssuer, s.putItem},
-		{openapi.Route{Method: "POST", Path: "/v1/issuers", Summary: "Enrol an issuer with a one-time code", Open: true, Request: IssuerEnrolment{},
+			Responses: map[int]any{200: web.Kinds{web.EventStream: nil, "application/json": gateway.FeedPage{}}, 410: feedGone{}}}, aGateway, s.feed},
+		{web.Route{Method: "GET", Path: "/v1/gateways/{gw}/snapshot", Summary: "All items, commands aside", Responses: map[int]any{200: gateway.FeedSnapshot{}}}, aGateway, s.snapshot},
+		{web.Route{Method: "POST", Path: "/v1/gateways/{gw}/events", Summary: "Up to 200 sealed events of a log, dense by seq; an empty list asks what has come",
+			Request: gateway.Upload{}, Responses: map[int]any{200: Acknowledged{}, 409: uploadGap{}}}, aGateway, s.upload},
+		{web.Route{Method: "PUT", Path: "/v1/gateways/{gw}/items/{id}", Summary: "Write an item; a lower version, or an equal one with another body, is a conflict",
+			Request: ItemWrite{}, Responses: map[int]any{201: Written{}, 200: Written{}, 403: problem, 404: problem, 409: versionConflict{}, 413: problem}}, anIssuer, s.putItem},
+		{web.Route{Method: "POST", Path: "/v1/issuers", Summary: "Enrol an issuer with a one-time code", Open: true, Request: IssuerEnrolment{},
 			Responses: map[int]any{201: Enrolled{}, 403: problem, 409: problem}}, anybody, s.enrolIssuer},
-		{openapi.Route{Method: "PUT", Path: "/v1/issuers/{iss}", Summary: "Replace the issuer's key set, with an assertion by a present key", Request: IssuerUpdate{},
+		{web.Route{Method: "PUT", Path: "/v1/issuers/{iss}", Summary: "Replace the issuer's key set, with an assertion by a present key", Request: IssuerUpdate{},
 			Responses: map[int]any{200: Enrolled{}}}, anIssuer, s.updateIssuer},
-		{openapi.Route{Method: "GET", Path: "/v1/issuers/{iss}/feed", Query: []string{"after"},
+		{web.Route{Method: "GET", Path: "/v1/issuers/{iss}/feed", Query: []string{"after"},
 			Summary:   "Sealed events of the issuer's grants after a seq: text/event-stream with events event, presence, head and goaway; after=head begins with what is to come",
-			Responses: map[int]any{200: gateway.Delivered{}}}, anIssuer, s.issuerFeed},
-		{openapi.Route{Method: "GET", Path: "/v1/issuers/{iss}/gateways", Summary: "The gateways that listen to the issuer, and where they stand",
+			Responses: map[int]any{200: web.Kinds{web.EventStream: nil}}}, anIssuer, s.issuerFeed},
+		{web.Route{Method: "GET", Path: "/v1/issuers/{iss}/gateways", Summary: "The gateways that listen to the issuer, and where they stand",
 			Responses: map[int]any{200: Fleet{}}}, anIssuer, s.fleet},
 	}
 }
@@ -102,7 +102,7 @@ func (s *Service) enrolGateway(r *request) error {
 	}
 	reg, err := s.Tokens.Descriptor(in.Descriptor)
 	if err != nil {
-		return bad("%v", err)
+		return web.BadRequest("%v", err)
 	}
 	if err := s.Mailbox.Registry.EnrolGateway(r.Context(), gateway.NewSecret(in.Code), reg, r.now); err != nil {
 		return err
@@ -117,10 +117,10 @@ func (s *Service) updateGateway(r *request) error {
 	}
 	reg, err := s.Tokens.Descriptor(in.Descriptor)
 	if err != nil {
-		return bad("%v", err)
+		return web.BadRequest("%v", err)
 	}
 	if reg.ID != r.gateway {
-		return bad("the descriptor is that of %s", reg.ID)
+		return web.BadRequest("the descriptor is that of %s", reg.ID)
 	}
 	if err := s.Mailbox.Registry.UpdateGateway(r.Context(), reg); err != nil {
 		return err
@@ -147,7 +147,7 @@ func (s *Service) descriptor(r *request) error {
 func (s *Service) snapshot(r *request) error {
 	leave, ok := s.limits.enter("s/"+string(r.gateway), 1)
 	if !ok {
-		return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "at most one snapshot at once")
+		return web.TooMany("at most one snapshot at once")
 	}
 	defer leave()
 	snap, err := s.Mailbox.Feeds.Snapshot(r.Context(), r.gateway)
@@ -163,14 +163,14 @@ func (s *Service) upload(r *request) error {
 		return err
 	}
 	if in.Log == "" || len(in.Log) > 64 {
-		return bad("log: want 1 to 64 characters")
+		return web.BadRequest("log: want 1 to 64 characters")
 	}
 	if len(in.Letters) > gateway.MaxLetters {
-		return bad("events: at most %d at once", gateway.MaxLetters)
+		return web.BadRequest("events: at most %d at once", gateway.MaxLetters)
 	}
 	for _, l := range in.Letters {
 		if l.Seq < 1 || !l.To.Valid() || len(l.Body) > gateway.MaxItemBody || l.Body == "" {
-			return bad("event %d: want a seq from 1 on, an issuer in to, and a body of at most %d bytes", l.Seq, gateway.MaxItemBody)
+			return web.BadRequest("event %d: want a seq from 1 on, an issuer in to, and a body of at most %d bytes", l.Seq, gateway.MaxItemBody)
 		}
 	}
 	ack, err := s.Mailbox.Letters.Upload(r.Context(), r.gateway, in, r.now)
@@ -189,21 +189,21 @@ func (s *Service) putItem(r *request) error {
 	i := gateway.Item{ID: r.PathValue("id"), Kind: in.Kind, Ver: in.Ver, Exp: in.Exp, Body: in.Body}
 	switch {
 	case !gateway.ValidItemID(i.ID):
-		return bad("the id is base64url of 16 bytes, in 22 characters")
+		return web.BadRequest("the id is base64url of 16 bytes, in 22 characters")
 	case !i.Kind.Valid():
-		return bad("kind %q is no name", i.Kind)
+		return web.BadRequest("kind %q is no name", i.Kind)
 	case i.Ver < 1 || i.Ver > 1<<53-1:
-		return bad("ver: want an integer from 1 on")
+		return web.BadRequest("ver: want an integer from 1 on")
 	case i.Exp < gateway.MinTime.Unix() || i.Exp > gateway.MaxTime.Unix()+86400:
-		return bad("exp: want a NumericDate from 2020 to 2100")
+		return web.BadRequest("exp: want a NumericDate from 2020 to 2100")
 	case i.Body == "":
-		return bad("body: it is missing")
+		return web.BadRequest("body: it is missing")
 	case len(i.Body) > gateway.MaxItemBody:
 		return gateway.Fail(http.StatusRequestEntityTooLarge, "too-large", "body: %d bytes, more than %d", len(i.Body), gateway.MaxItemBody)
 	case i.Kind == gateway.ItemCommand && i.Exp <= r.now.Unix():
-		return bad("the command is over already: set the clock")
+		return web.BadRequest("the command is over already: set the clock")
 	case i.Kind == gateway.ItemCommand && i.Exp > r.now.Add(gateway.CommandLife+time.Minute).Unix():
-		return bad("exp: a command lives for at most %s", gateway.CommandLife)
+		return web.BadRequest("exp: a command lives for at most %s", gateway.CommandLife)
 	}
 	seq, isNew, err := s.Mailbox.Feeds.Put(r.Context(), gateway.GatewayID(r.PathValue("gw")), r.issuer, i, r.now)
 	if err != nil {
@@ -232,11 +232,11 @@ func (s *Service) enrolIssuer(r *request) error {
 		return err
 	}
 	if !in.Iss.Valid() || in.Iss == gateway.HomeIssuer || gateway.GatewayID(in.Iss).Valid() {
-		return bad("iss: want an issuer's id, as in colis-x.example")
+		return web.BadRequest("iss: want an issuer's id, as in colis-x.example")
 	}
 	keyID, err := s.Tokens.KeySet(in.JWKS)
 	if err != nil {
-		return bad("jwks: %v", err)
+		return web.BadRequest("jwks: %v", err)
 	}
 	if err := s.Mailbox.Registry.EnrolIssuer(r.Context(), gateway.NewSecret(in.Code), in.Iss, keyID, compactJSON(in.JWKS), r.now); err != nil {
 		return err
@@ -250,7 +250,7 @@ func (s *Service) updateIssuer(r *request) error {
 		return err
 	}
 	if _, err := s.Tokens.KeySet(in.JWKS); err != nil {
-		return bad("jwks: %v", err)
+		return web.BadRequest("jwks: %v", err)
 	}
 	if err := s.Mailbox.Registry.UpdateIssuer(r.Context(), r.issuer, compactJSON(in.JWKS)); err != nil {
 		return err

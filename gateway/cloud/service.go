@@ -2,13 +2,9 @@ package cloud
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"math/rand/v2"
-	"mime"
 	"net"
 	"net/http"
 	"runtime/debug"
@@ -17,7 +13,7 @@ import (
 	"time"
 
 	"gardien/gateway"
-	"gardien/gateway/openapi"
+	"gardien/gateway/web"
 )
 
 // Mailbox is the database, by what it keeps. Its refusals are those of package gateway
@@ -122,7 +118,7 @@ type Opts struct {
 // Service is the handler.
 type Service struct {
 	Opts
-	mux      *http.ServeMux
+	mux      web.Mux
 	openapi  []byte
 	limits   limits
 	presence presence
@@ -131,26 +127,23 @@ type Service struct {
 
 // New makes the service; Run must run beside it.
 func New(o Opts) *Service {
-	s := &Service{Opts: o, mux: http.NewServeMux(), metrics: newMetrics(o.Mailbox.Upkeep)}
+	s := &Service{Opts: o, metrics: newMetrics(o.Mailbox.Upkeep)}
 	if s.Now == nil {
 		s.Now = time.Now
 	}
 	s.limits.now = s.Now
 	s.presence.init()
 	routes := s.routes()
-	var texts []openapi.Route
+	var texts []web.Route
 	for _, rt := range routes {
-		s.mux.Handle(rt.Method+" "+rt.Path, s.wrap(rt))
+		s.mux.Handle(rt.Method, rt.Path, s.wrap(rt))
 		texts = append(texts, rt.Route)
 	}
-	s.openapi = openapi.Text("Gardien, the cloud's mailbox", "1",
+	s.openapi = web.OpenAPI("Gardien, the cloud's mailbox", "1",
 		"Gateways and issuers authenticate with an assertion: a JWS of typ gardien-auth+jwt, for this cloud's origin, signed by the key that they enrolled. "+
 			"Problems are RFC 9457, of type urn:gardien:problem:NAME; members such as ver, expect or head stand beside theirs.", "assertion", texts)
-	s.mux.HandleFunc("GET /healthz", s.health)
-	s.mux.HandleFunc("GET /metrics", s.metrics.serve)
-	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		writeProblem(w, gateway.Fail(http.StatusNotFound, "not-found", "there is no %s %s here; the routes are in /v1/openapi.json", r.Method, r.URL.Path), nil)
-	})
+	s.mux.Handle("GET", "/healthz", http.HandlerFunc(s.health))
+	s.mux.Handle("GET", "/metrics", http.HandlerFunc(s.metrics.serve))
 	return s
 }
 
@@ -164,7 +157,7 @@ func (s *Service) health(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 3*time.Second)
 	defer cancel()
 	if err := s.Mailbox.Upkeep.Ping(ctx); err != nil {
-		writeProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the database does not answer"), nil)
+		web.WriteProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the database does not answer"), nil)
 		return
 	}
 	reply(w, http.StatusOK, map[string]bool{"ok": true})
@@ -189,7 +182,7 @@ const (
 )
 
 type route struct {
-	openapi.Route
+	web.Route
 	who    who
 	handle func(*request) error
 }
@@ -265,22 +258,18 @@ func address(r *http.Request) string {
 }
 
 func tooMany() error {
-	return gateway.Fail(http.StatusTooManyRequests, "too-many-requests", "more requests than one principal may make: wait as Retry-After says")
-}
-
-func unauthorized(format string, args ...any) error {
-	return gateway.Fail(http.StatusUnauthorized, "unauthorized", format, args...)
+	return web.TooMany("more requests than one principal may make: wait as Retry-After says")
 }
 
 // authenticated finds out who asks and holds it against the route.
 func (s *Service) authenticated(rt route, r *request) error {
 	scheme, text, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return unauthorized("want Authorization: Bearer and an assertion (typ gardien-auth+jwt)")
+		return web.Unauthorized("want Authorization: Bearer and an assertion (typ gardien-auth+jwt)")
 	}
 	a, err := s.Tokens.Assertion(text)
 	if err != nil {
-		return unauthorized("%v", err)
+		return web.Unauthorized("%v", err)
 	}
 	if gw := gateway.GatewayID(a.Who()); gw.Valid() {
 		return s.asGateway(rt, r, a, gw)
@@ -294,10 +283,10 @@ func (s *Service) asGateway(rt route, r *request, a Assertion, gw gateway.Gatewa
 		return err
 	}
 	if !found {
-		return unauthorized("gateway %s is not enrolled here: gardien enrol CODE", gw)
+		return web.Unauthorized("gateway %s is not enrolled here: gardien enrol CODE", gw)
 	}
 	if err := a.ByGateway(descriptor, r.now); err != nil {
-		return unauthorized("%v", err)
+		return web.Unauthorized("%v", err)
 	}
 	if !s.limits.allow("g/"+string(gw), gatewayPerSec, gatewayBurst) {
 		return tooMany()
@@ -316,17 +305,17 @@ func notListed() error {
 
 func (s *Service) asIssuer(rt route, r *request, a Assertion, iss gateway.IssuerID) error {
 	if !iss.Valid() {
-		return unauthorized("iss is neither a gateway's id nor an issuer's")
+		return web.Unauthorized("iss is neither a gateway's id nor an issuer's")
 	}
 	keys, found, err := s.Mailbox.Registry.IssuerKeys(r.Context(), iss)
 	if err != nil {
 		return err
 	}
 	if !found {
-		return unauthorized("issuer %s is not enrolled here: gardien-issuer enrol", iss)
+		return web.Unauthorized("issuer %s is not enrolled here: gardien-issuer enrol", iss)
 	}
 	if err := a.ByIssuer(keys, r.now); err != nil {
-		return unauthorized("%v", err)
+		return web.Unauthorized("%v", err)
 	}
 	if !s.limits.allow("i/"+string(iss), issuerPerSec, issuerBurst) {
 		return tooMany()
@@ -341,69 +330,17 @@ func (s *Service) asIssuer(rt route, r *request, a Assertion, iss gateway.Issuer
 // read decodes a body of at most limit bytes; members that are not known are somebody's
 // future.
 func (r *request) read(limit int64, v any) error {
-	if t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || t != "application/json" {
-		return gateway.Fail(http.StatusUnsupportedMediaType, "unsupported-media-type", "want Content-Type: application/json")
+	b, err := web.ReadBody(r.w, r.Request, limit)
+	if err != nil {
+		return err
 	}
-	b, err := io.ReadAll(http.MaxBytesReader(r.w, r.Body, limit))
-	var large *http.MaxBytesError
-	switch {
-	case errors.As(err, &large):
-		return gateway.Fail(http.StatusRequestEntityTooLarge, "too-large", "the body is larger than %d bytes", limit)
-	case err != nil:
-		return bad("the body did not arrive whole")
-	}
-	if err := json.Unmarshal(b, v); err != nil {
-		return bad("the body is not as /v1/openapi.json says: %v", err)
-	}
-	return nil
+	return web.Decode(b, v, web.OthersPass)
 }
 
-func bad(format string, args ...any) error {
-	return gateway.Fail(http.StatusBadRequest, "bad-request", format, args...)
-}
-
+// reply answers; the client may take long, as over a thin line.
 func reply(w http.ResponseWriter, status int, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
-		return fmt.Errorf("answer: %w", err)
-	}
-	send(w, status, "application/json", append(b, '\n'))
-	return nil
-}
-
-func send(w http.ResponseWriter, status int, contentType string, body []byte) {
-	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
-	w.WriteHeader(status)
-	w.Write(body)
-}
-
-// writeProblem writes a problem with members of its own beside the standard ones.
-func writeProblem(w http.ResponseWriter, p *gateway.Problem, more any) {
-	members := map[string]any{}
-	if more != nil {
-		b, err := json.Marshal(more)
-		if err == nil {
-			err = json.Unmarshal(b, &members)
-		}
-		if err != nil {
-			panic(err) // numbers and texts of ours
-		}
-	}
-	members["type"], members["title"], members["status"], members["detail"] = p.Type, p.Title, p.Status, p.Detail
-	b, err := json.Marshal(members)
-	if err != nil {
-		panic(err)
-	}
-	switch p.Status {
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(4)))
-	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
-	}
-	send(w, p.Status, "application/problem+json", append(b, '\n'))
+	return web.Reply(w, status, v)
 }
 
 // fail turns what went wrong into an answer.
@@ -414,33 +351,57 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	var gap *gateway.UploadGap
 	switch {
 	case errors.As(err, &p):
-		writeProblem(w, p, nil)
+		web.WriteProblem(w, p, nil)
 	case errors.As(err, &conflict):
-		writeProblem(w, gateway.Fail(http.StatusConflict, "version-conflict", "%v", err), map[string]int64{"ver": conflict.Ver})
+		web.WriteProblem(w, gateway.Fail(http.StatusConflict, "version-conflict", "%v", err), storedVersion{conflict.Ver})
 	case errors.As(err, &gone):
-		writeProblem(w, gateway.Fail(http.StatusGone, "feed-gone", "%v", err), gonePosition{gone.Epoch, gone.Head, gone.Floor})
+		web.WriteProblem(w, gateway.Fail(http.StatusGone, "feed-gone", "%v", err), gonePosition{gone.Epoch, gone.Head, gone.Floor})
 	case errors.As(err, &gap):
-		writeProblem(w, gateway.Fail(http.StatusConflict, "upload-gap", "%v", err), map[string]int64{"expect": gap.Expect})
+		web.WriteProblem(w, gateway.Fail(http.StatusConflict, "upload-gap", "%v", err), expected{gap.Expect})
 	case errors.Is(err, gateway.ErrNoSuchGateway):
 		s.fail(w, r, notListed())
 	case errors.Is(err, gateway.ErrBadCode):
-		writeProblem(w, gateway.Fail(http.StatusForbidden, "bad-code", "%v: ask the cloud's operator for a new one", err), nil)
+		web.WriteProblem(w, gateway.Fail(http.StatusForbidden, "bad-code", "%v: ask the cloud's operator for a new one", err), nil)
 	case errors.Is(err, gateway.ErrOtherKey):
-		writeProblem(w, gateway.Fail(http.StatusConflict, "other-key", "%v", err), nil)
+		web.WriteProblem(w, gateway.Fail(http.StatusConflict, "other-key", "%v", err), nil)
 	case errors.Is(err, gateway.ErrNotOwner):
-		writeProblem(w, gateway.Fail(http.StatusForbidden, "not-owner", "%v", err), nil)
+		web.WriteProblem(w, gateway.Fail(http.StatusForbidden, "not-owner", "%v", err), nil)
 	case errors.Is(err, gateway.ErrMailboxFull):
-		writeProblem(w, gateway.Fail(http.StatusTooManyRequests, "mailbox-full", "%v: those that are over go a day later", err), nil)
+		web.WriteProblem(w, gateway.Fail(http.StatusTooManyRequests, "mailbox-full", "%v: those that are over go a day later", err), nil)
 	case r.Context().Err() != nil: // nobody listens any more
 	default:
 		s.Log.Error("a request failed", "method", r.Method, "route", r.Pattern, "err", err)
-		writeProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the mailbox could not do it now: try again"), nil)
+		web.WriteProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the mailbox could not do it now: try again"), nil)
 	}
 }
 
-// gonePosition is the members of a 410.
-type gonePosition struct {
-	Epoch string `json:"epoch"`
-	Head  int64  `json:"head"`
-	Floor int64  `json:"floor"`
-}
+// The members that some problems have beside the standard ones.
+type (
+	gonePosition struct { // 410
+		Epoch string `json:"epoch"`
+		Head  int64  `json:"head"`
+		Floor int64  `json:"floor"`
+	}
+	storedVersion struct { // 409 to an item
+		Ver int64 `json:"ver"`
+	}
+	expected struct { // 409 to letters
+		Expect int64 `json:"expect"`
+	}
+)
+
+// The same problems as OpenAPI has them.
+type (
+	feedGone struct {
+		gateway.Problem
+		gonePosition
+	}
+	versionConflict struct {
+		gateway.Problem
+		storedVersion
+	}
+	uploadGap struct {
+		gateway.Problem
+		expected
+	}
+)

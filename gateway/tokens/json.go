@@ -1,7 +1,6 @@
 package tokens
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,16 +18,10 @@ const maxDepth = 5
 // object is the members of a JSON object that has one meaning only.
 type object map[string]json.RawMessage
 
-// parseObject reads exactly one JSON object: valid UTF-8, depth ≤ 5, and no two
-// members of one object that are the same name, or the same but for case. A
-// member that is a case variant of a known name is refused too.
+// parseObject reads exactly one JSON object of one meaning (gateway.CheckJSON) and depth ≤ 5. A
+// member that is a case variant of a known name is refused, too.
 func parseObject(b []byte, known ...string) (object, error) {
-	if !utf8.Valid(b) || !json.Valid(b) {
-		return nil, errors.New("not valid JSON")
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	if err := walk(dec, 0); err != nil {
+	if err := gateway.CheckJSON(b, maxDepth); err != nil {
 		return nil, err
 	}
 	var o object
@@ -37,50 +30,13 @@ func parseObject(b []byte, known ...string) (object, error) {
 	}
 	for name := range o {
 		for _, k := range known {
-			if name != k && fold(name) == fold(k) {
+			if name != k && gateway.FoldName(name) == gateway.FoldName(k) {
 				return nil, fmt.Errorf("member %q is a case variant of %q", name, k)
 			}
 		}
 	}
 	return o, nil
 }
-
-// walk consumes one value.
-func walk(dec *json.Decoder, depth int) error {
-	tok, err := dec.Token()
-	if err != nil {
-		return err
-	}
-	open, ok := tok.(json.Delim)
-	if !ok {
-		return nil
-	}
-	if depth++; depth > maxDepth {
-		return fmt.Errorf("nested deeper than %d", maxDepth)
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if open == '{' {
-			name, err := dec.Token()
-			if err != nil {
-				return err
-			}
-			key := fold(name.(string))
-			if seen[key] {
-				return fmt.Errorf("member %q stands twice", name)
-			}
-			seen[key] = true
-		}
-		if err := walk(dec, depth); err != nil {
-			return err
-		}
-	}
-	_, err = dec.Token()
-	return err
-}
-
-// fold maps case variants to one text, the Kelvin sign and the long s included.
-func fold(s string) string { return strings.ToLower(strings.ToUpper(s)) }
 
 var integer = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,15})$`)
 

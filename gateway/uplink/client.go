@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 // Bounds of what a cloud may answer.
@@ -280,7 +281,7 @@ func retryAfter(h http.Header) time.Duration {
 }
 
 // Stream reads server-sent events until ctx ends, the stream does, or f fails.
-func (c *Client) Stream(ctx context.Context, path string, f func(Event) error) error {
+func (c *Client) Stream(ctx context.Context, path string, f func(web.Event) error) error {
 	res, err := c.send(ctx, http.MethodGet, path, "text/event-stream", nil)
 	if err != nil {
 		return err
@@ -289,5 +290,5 @@ func (c *Client) Stream(ctx context.Context, path string, f func(Event) error) e
 	if err := isType(res, "text/event-stream"); err != nil {
 		return err
 	}
-	return ReadEvents(res.Body, f)
+	return web.ReadEvents(res.Body, f)
 }

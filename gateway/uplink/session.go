@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 // A new connection without delay: because of news from outside of the cloud, or for
@@ -182,7 +183,7 @@ func (s *session) stream(ctx context.Context, cancel context.CancelCauseFunc, p 
 	s.heads = 0
 	silence := time.AfterFunc(headWithin, func() { cancel(errNoHead) })
 	defer silence.Stop()
-	return s.u.Client.Stream(ctx, s.path("/feed"+query), func(e Event) error {
+	return s.u.Client.Stream(ctx, s.path("/feed"+query), func(e web.Event) error {
 		switch e.Name {
 		case "item":
 			silence.Reset(headWithin)

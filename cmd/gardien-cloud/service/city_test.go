@@ -37,6 +37,7 @@ import (
 	"gardien/gateway/cloud"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
+	"gardien/gateway/web"
 	"gardien/store/mailbox"
 	"gardien/store/mailbox/pgtest"
 )
@@ -427,7 +428,7 @@ func (c *city) bareMemory() float64 {
 		go func() {
 			client := uplink.NewClient(uplink.ClientOpts{URL: u, TLS: &tls.Config{RootCAs: c.roots}, Sign: func(time.Time) (string, error) { return strings.Repeat("x", 500), nil }})
 			first := true
-			client.Stream(ctx, "/v1/gateways/gw-aaaaaaaaaa/feed?epoch=&after=0", func(uplink.Event) error {
+			client.Stream(ctx, "/v1/gateways/gw-aaaaaaaaaa/feed?epoch=&after=0", func(web.Event) error {
 				if first {
 					first = false
 					open.Add(1)
@@ -504,7 +505,7 @@ func (c *city) commands(box *mailbox.Box) (down, round, commits []time.Duration)
 	listening := make(chan struct{})
 	go func() {
 		once := sync.OnceFunc(func() { close(listening) })
-		client.Stream(ctx, "/v1/issuers/"+string(iss)+"/feed?after=head", func(e uplink.Event) error {
+		client.Stream(ctx, "/v1/issuers/"+string(iss)+"/feed?after=head", func(e web.Event) error {
 			now := time.Now()
 			if e.Name == "head" {
 				once()

@@ -24,6 +24,7 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/cloud"
 	"gardien/gateway/tokens"
+	"gardien/gateway/web"
 	"gardien/store/mailbox"
 )
 
@@ -80,9 +81,10 @@ func Run(ctx context.Context, o Options) error {
 	if o.Wrap != nil {
 		handler = o.Wrap(handler)
 	}
-	srv := server(handler, config, o.Log)
+	srv := web.NewServer(handler, web.Limits{Request: 30 * time.Second, Idle: 2 * time.Minute, Headers: 16 << 10, Streams: 64}, o.Log, slog.LevelDebug)
 	if config != nil {
-		listener = tls.NewListener(listener, srv.TLSConfig)
+		srv.TLSConfig = config
+		listener = tls.NewListener(listener, config)
 	}
 	back, stopBack := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopBack()
@@ -90,24 +92,11 @@ func Run(ctx context.Context, o Options) error {
 	group.Go(func() error { return box.Run(back) })
 	group.Go(func() error { return svc.Run(back) })
 	group.Go(func() error { giveBack(ctx, svc.Streams); return nil })
+	group.Go(func() error { <-ctx.Done(); close(draining); return nil })
 	group.Go(func() error {
-		if err := srv.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		close(draining)
+		defer stopBack()
 		// Streams have said goaway; what is being answered has this long.
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		err := srv.Shutdown(grace)
-		if errors.Is(err, context.DeadlineExceeded) {
-			err = srv.Close()
-		}
-		stopBack()
-		return err
+		return web.Serve(ctx, srv, listener, 5*time.Second)
 	})
 	o.Log.Info("ready", "address", listener.Addr().String(), "origin", origins[0], "database", databaseName(o.DB))
 	if o.Ready != nil {
@@ -158,14 +147,6 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 		return errors.Join(e, err)
 	}}
 	return lc.Listen(ctx, "tcp", address)
-}
-
-func server(h http.Handler, config *tls.Config, log *slog.Logger) *http.Server {
-	return &http.Server{
-		Handler: h, TLSConfig: config, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, IdleTimeout: 2 * time.Minute,
-		MaxHeaderBytes: 16 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: 64},
-	}
 }
 
 func (o *Options) tls() (*tls.Config, error) {

@@ -177,8 +177,8 @@ func TestW8_Strangers(t *testing.T) {
 	if got := call(t, srv.Client(), "POST", srv.URL+"/v1/doors/nosuch/attempts", `{"grant":"x"}`); got.status != 404 || strings.Contains(got.body, "front") {
 		t.Errorf("a stranger learns the doors: %+v", got)
 	}
-	for _, body := range []string{`{"grant":""}`, `{"grant":null}`, `{"proof":"x"}`} {
-		if got := call(t, h.local(), "POST", "http://g/v1/doors/front/attempts", body); got.status != 403 {
+	for body, want := range map[string]int{`{"grant":""}`: 403, `{"grant":null}`: 400, `{"proof":"x"}`: 403} {
+		if got := call(t, h.local(), "POST", "http://g/v1/doors/front/attempts", body); got.status != want {
 			t.Errorf("%s is no resident's wish: %+v", body, got)
 		}
 	}
@@ -396,11 +396,15 @@ func TestBadRequests(t *testing.T) {
 		{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2020-01-01T00:00:01Z"}`, "application/json", 400, "over already"},
 		{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2199-01-01T00:00:00Z"}`, "application/json", 400, "2020 to 2100"},
 		{"POST", "/v1/grants", `{"doors":["front"],"schedule":{"windows":[]}}`, "application/json", 400, "windows"},
-		{"POST", "/v1/grants", `{} {}`, "application/json", 400, "goes on"},
+		{"POST", "/v1/grants", `{} {}`, "application/json", 400, "after top-level value"},
+		{"POST", "/v1/grants", `{"doors":["front"],"doors":["side"]}`, "application/json", 400, "stands twice"},
+		{"POST", "/v1/grants", `{"Doors":["front"]}`, "application/json", 400, "the name is \"doors\""},
+		{"POST", "/v1/grants", `{"doors":null}`, "application/json", 400, "doors is null"},
 		{"POST", "/v1/grants", `{"sub":"` + strings.Repeat("x", 17<<10) + `"}`, "application/json", 413, "16384"},
 		{"POST", "/v1/mailbag", `{"items":1}`, "application/json", 400, "the body is not"},
 		{"POST", "/v1/grants", `{"doors":["front"],"uses":0,"not_after":"2099-01-01T00:00:00Z"}`, "application/json", 400, "from 1 on"},
-		{"POST", "/v1/doors/front/attempts", `null`, "application/json", 400, "not a JSON object"},
+		{"POST", "/v1/doors/front/attempts", `null`, "application/json", 400, "the body is null"},
+		{"POST", "/v1/doors/front/attempts", `[]`, "application/json", 400, "not an object"},
 		{"GET", "/v1/events?limit=0", "", "", 400, "1 to 1000"},
 		{"GET", "/v1/events?after=x", "", "", 400, "seq"},
 		{"GET", "/v1/grants/home%2Fnosuch", "", "", 404, "home/nosuch"},

@@ -31,6 +31,7 @@ import (
 	"gardien/gateway/cloud"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
+	"gardien/gateway/web"
 	"gardien/store"
 	"gardien/store/mailbox"
 )
@@ -241,7 +242,7 @@ func (p *shipper) follow(t testing.TB, after int64, keys tokens.KeySet, enough f
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
-		err := p.client.Stream(ctx, fmt.Sprintf("/v1/issuers/%s/feed?after=%d", p.id, after), func(e uplink.Event) error {
+		err := p.client.Stream(ctx, fmt.Sprintf("/v1/issuers/%s/feed?after=%d", p.id, after), func(e web.Event) error {
 			if e.Name == "event" {
 				var d gateway.Delivered
 				if err := json.Unmarshal(e.Data, &d); err != nil {

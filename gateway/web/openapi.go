@@ -1,6 +1,4 @@
-// Package openapi writes OpenAPI 3.1 texts from a table of routes. Schemas come from the
-// types that the handlers read and write, so that text and code cannot part.
-package openapi
+package web
 
 import (
 	"encoding"
@@ -15,19 +13,9 @@ import (
 	"gardien/gateway"
 )
 
-// Route is one operation.
-type Route struct {
-	Method, Path, Summary string
-	Open                  bool // without authentication
-	Note                  string
-	Query                 []string
-	Idempotent            bool        // takes an Idempotency-Key
-	Request               any         // a value of the body's type; nil: none
-	Responses             map[int]any // a value of each answer's type; nil: no content
-}
-
-// Text writes the document; scheme names the bearer authentication.
-func Text(title, version, description, scheme string, routes []Route) []byte {
+// OpenAPI writes the OpenAPI 3.1 text of a table of routes; scheme names the bearer
+// authentication. Schemas come from the types that the handlers read and write.
+func OpenAPI(title, version, description, scheme string, routes []Route) []byte {
 	schemas := map[string]any{}
 	paths := map[string]map[string]any{}
 	for _, rt := range routes {
@@ -73,12 +61,8 @@ func operation(rt Route, scheme string, schemas map[string]any) map[string]any {
 	responses := map[string]any{}
 	for code, v := range rt.Responses {
 		r := map[string]any{"description": http.StatusText(code)}
-		if v != nil {
-			kind := "application/json"
-			if _, ok := v.(gateway.Problem); ok {
-				kind = "application/problem+json"
-			}
-			r["content"] = content(kind, schemaOf(reflect.TypeOf(v), schemas))
+		if c := contents(code, v, schemas); c != nil {
+			r["content"] = c
 		}
 		responses[fmt.Sprint(code)] = r
 	}
@@ -92,6 +76,36 @@ func operation(rt Route, scheme string, schemas map[string]any) map[string]any {
 		op["description"] = rt.Note
 	}
 	return op
+}
+
+// contents describes an answer's bodies by media type.
+func contents(code int, v any, schemas map[string]any) map[string]any {
+	kinds, several := v.(Kinds)
+	switch {
+	case v == nil:
+		return nil
+	case several:
+	case code >= 400 && reflect.TypeOf(v).Kind() == reflect.Struct && isProblem(reflect.TypeOf(v)):
+		kinds = Kinds{"application/problem+json": v}
+	default:
+		kinds = Kinds{"application/json": v}
+	}
+	out := map[string]any{}
+	for kind, v := range kinds {
+		if out[kind] = map[string]any{}; v != nil {
+			out[kind] = map[string]any{"schema": schemaOf(reflect.TypeOf(v), schemas)}
+		}
+	}
+	return out
+}
+
+// isProblem reports a problem, or a struct with one embedded beside members of its own.
+func isProblem(t reflect.Type) bool {
+	if t == reflect.TypeFor[gateway.Problem]() {
+		return true
+	}
+	f, ok := t.FieldByName("Problem")
+	return ok && f.Anonymous && f.Type == reflect.TypeFor[gateway.Problem]()
 }
 
 func content(kind string, schema any) map[string]any {
@@ -155,14 +169,14 @@ func objectSchema(t reflect.Type, schemas map[string]any) map[string]any {
 	schemas[name] = schema
 	props := map[string]any{}
 	required := []string{}
-	for _, f := range reflect.VisibleFields(t) {
-		member, opts, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous && member == "" || !f.IsExported() {
-			continue // its members stand beside the others
+	for _, m := range members(t) {
+		kind := m.field.Type
+		if kind.Kind() == reflect.Pointer && m.optional {
+			kind = kind.Elem() // it is left out, and never null
 		}
-		props[member] = schemaOf(f.Type, schemas)
-		if opts == "" {
-			required = append(required, member)
+		props[m.name] = schemaOf(kind, schemas)
+		if !m.optional {
+			required = append(required, m.name)
 		}
 	}
 	schema["properties"], schema["required"] = props, required

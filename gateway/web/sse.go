@@ -1,11 +1,14 @@
-package uplink
+package web
 
 import (
 	"bufio"
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"time"
 )
 
 // maxEvent bounds one server-sent event, in bytes.
@@ -80,4 +83,49 @@ func scanLine(b []byte, atEOF bool) (advance int, token []byte, err error) {
 		return i + 1, b[:i], nil
 	}
 	return 0, nil, nil
+}
+
+// Stream writes server-sent events. It is one goroutine's.
+type Stream struct {
+	w      http.ResponseWriter
+	out    *http.ResponseController
+	within time.Duration
+	buf    bytes.Buffer
+}
+
+// OpenStream begins a stream whose client takes what is flushed within a time, or loses it.
+func OpenStream(w http.ResponseWriter, within time.Duration) *Stream {
+	w.Header().Set("Content-Type", EventStream)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Accel-Buffering", "no") // nginx would keep it all to itself
+	w.WriteHeader(http.StatusOK)
+	return &Stream{w: w, out: http.NewResponseController(w), within: within}
+}
+
+// Event adds an event with v as JSON; id 0 is none.
+func (s *Stream) Event(name string, id int64, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // texts and numbers of ours
+	}
+	if id > 0 {
+		fmt.Fprintf(&s.buf, "id: %d\n", id)
+	}
+	fmt.Fprintf(&s.buf, "event: %s\ndata: %s\n\n", name, b)
+}
+
+// Breathe adds a sign of life, the shortest there is.
+func (s *Stream) Breathe() { s.buf.WriteString(":\n\n") }
+
+// Waiting reports whether something was added that is not sent yet.
+func (s *Stream) Waiting() bool { return s.buf.Len() > 0 }
+
+// Flush sends what was added.
+func (s *Stream) Flush() error {
+	s.out.SetWriteDeadline(time.Now().Add(s.within))
+	_, err := s.w.Write(s.buf.Bytes())
+	if s.buf.Reset(); s.buf.Cap() > 16<<10 { // a batch was large once: thousands of idle streams keep no such thing
+		s.buf = bytes.Buffer{}
+	}
+	return errors.Join(err, s.out.Flush())
 }
