@@ -26,12 +26,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"github.com/jackc/pgx/v5"
 
 	"gardien/gateway"
 	"gardien/gateway/cloud"
@@ -46,51 +43,6 @@ var (
 	citySize     = flag.Int("city", 200, "gateways of BenchmarkCity; its promise is for 5000")
 	cityCommands = flag.Int("city-commands", 400, "commands of BenchmarkCity; its promise is for 2000, at 200 a second")
 )
-
-const bareEnv = "GARDIEN_BARE_SSE"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(bareEnv); dir != "" {
-		bareServer(dir)
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// bareServer is net/http with TLS, HTTP/2 and one handler that streams: the measure of what
-// a stream must cost.
-func bareServer(dir string) {
-	l, err := Listen(context.Background(), "127.0.0.1:0")
-	if err != nil {
-		panic(err)
-	}
-	fmt.Println("address=" + l.Addr().String())
-	http.Serve(tls.NewListener(l, mustCertificate(dir)), http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		out := http.NewResponseController(w)
-		tick := time.NewTicker(25 * time.Second)
-		defer tick.Stop()
-		for {
-			io.WriteString(w, "event: head\ndata: {\"epoch\":\"e\",\"digest\":\""+strings.Repeat("A", 43)+"\"}\n\n")
-			if out.Flush() != nil {
-				return
-			}
-			select {
-			case <-r.Context().Done():
-				return
-			case <-tick.C:
-			}
-		}
-	}))
-}
-
-func mustCertificate(dir string) *tls.Config {
-	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))
-	if err != nil {
-		panic(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}, NextProtos: []string{"h2"}, MinVersion: tls.VersionTLS13}
-}
 
 func writeCertificate(b *testing.B, dir string) *x509.CertPool {
 	b.Helper()
@@ -123,78 +75,6 @@ func writeCertificate(b *testing.B, dir string) *x509.CertPool {
 func progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, "city %s: %s\n", time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }
-
-// citizen is one simulated gateway: a real uplink, and nothing behind it.
-type citizen struct {
-	id        *tokens.Identity
-	issuer    gateway.IssuerID
-	uplink    *uplink.Uplink
-	connected atomic.Int64 // how often it has caught up on a new connection
-
-	mu      sync.Mutex
-	epoch   string
-	seq     int64
-	letters []gateway.Letter
-	sent    int64
-	grown   chan struct{}
-	seen    func(id string)
-}
-
-func (c *citizen) Position(context.Context) (gateway.Position, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return gateway.Position{Epoch: c.epoch, Seq: c.seq}, nil
-}
-
-func (c *citizen) Receive(_ context.Context, i gateway.FeedItem) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.seq = i.Seq
-	if i.Kind == gateway.ItemCommand {
-		c.seen(i.ID)
-		c.letters = append(c.letters, gateway.Letter{Seq: int64(len(c.letters) + 1), To: c.issuer, Body: i.ID})
-		select {
-		case c.grown <- struct{}{}:
-		default:
-		}
-	}
-	return nil
-}
-
-func (c *citizen) ReceiveAll(_ context.Context, s gateway.FeedSnapshot) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.epoch, c.seq = s.Epoch, s.Head
-	return nil
-}
-
-func (c *citizen) CaughtUp(_ context.Context, h gateway.FeedHead) (bool, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.seq = max(c.seq, h.Head)
-	c.connected.Add(1)
-	return h.Epoch == c.epoch, nil
-}
-
-func (c *citizen) Unsent(_ context.Context, limit int) (string, int64, []gateway.Letter, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	list := c.letters[c.sent:]
-	return "log", c.sent, slices.Clone(list[:min(limit, len(list))]), nil
-}
-
-func (c *citizen) Sent(_ context.Context, _ string, seq int64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sent = min(seq, int64(len(c.letters)))
-	return nil
-}
-
-func (c *citizen) Grown() (<-chan struct{}, func())           { return c.grown, func() {} }
-func (c *citizen) Descriptor() (string, string, error)        { return "", "registered", nil }
-func (c *citizen) Registered(context.Context) (string, error) { return "registered", nil }
-func (c *citizen) Register(context.Context, string) error     { return nil }
-func (c *citizen) Read() gateway.Reading                      { return gateway.Reading{Wall: time.Now()} }
 
 // city is all of it.
 type city struct {
@@ -402,50 +282,6 @@ func (c *city) memory() string {
 	return strings.Join(parts, ", ")
 }
 
-// bareMemory connects as many streams to the bare server and gives kB of each.
-func (c *city) bareMemory() float64 {
-	c.b.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		c.b.Fatal(err)
-	}
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), bareEnv+"="+c.dir)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		c.b.Fatal(err)
-	}
-	addr := spawn(c.b, cmd, out)
-	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	before := rss(c.b, cmd.Process.Pid)
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	u := &url.URL{Scheme: "https", Host: addr}
-	var open atomic.Int64
-	gate := make(chan struct{}, 64)
-	for range c.citizens {
-		gate <- struct{}{}
-		go func() {
-			client := uplink.NewClient(uplink.ClientOpts{URL: u, TLS: &tls.Config{RootCAs: c.roots}, Sign: func(time.Time) (string, error) { return strings.Repeat("x", 500), nil }})
-			first := true
-			client.Stream(ctx, "/v1/gateways/gw-aaaaaaaaaa/feed?epoch=&after=0", func(web.Event) error {
-				if first {
-					first = false
-					open.Add(1)
-					<-gate
-				}
-				return nil
-			})
-		}()
-	}
-	for open.Load() < int64(len(c.citizens)) {
-		<-time.After(20 * time.Millisecond)
-	}
-	per := (rss(c.b, cmd.Process.Pid) - before) / float64(len(c.citizens))
-	progress("a bare server holds %d streams at %.1f kB each", len(c.citizens), per)
-	return per
-}
-
 func (c *city) connect(ctx context.Context, wg *sync.WaitGroup) {
 	u := &url.URL{Scheme: "https", Host: c.addr}
 	log := slog.New(slog.DiscardHandler)
@@ -570,32 +406,4 @@ func (c *city) commands(box *mailbox.Box) (down, round, commits []time.Duration)
 		down, round = append(down, there.(time.Time).Sub(at)), append(round, again.(time.Time).Sub(at))
 	}
 	return down, round, commits
-}
-
-// bareCommits times two commits after each other, now and then, while the city works.
-func (c *city) bareCommits(stop <-chan struct{}) (list []time.Duration) {
-	ctx := context.Background()
-	conn, err := pgx.Connect(ctx, c.dsn)
-	if err != nil {
-		c.b.Error(err)
-		return []time.Duration{0}
-	}
-	defer conn.Close(ctx)
-	if _, err := conn.Exec(ctx, "CREATE TABLE bare (id BIGSERIAL PRIMARY KEY, body TEXT)"); err != nil {
-		c.b.Error(err)
-	}
-	for {
-		begun := time.Now()
-		for range 2 {
-			if _, err := conn.Exec(ctx, "INSERT INTO bare (body) VALUES ($1)", strings.Repeat("x", 500)); err != nil {
-				c.b.Error(err)
-			}
-		}
-		list = append(list, time.Since(begun))
-		select {
-		case <-stop:
-			return list
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
 }
