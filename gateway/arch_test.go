@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -184,8 +185,13 @@ func TestDirectModules(t *testing.T) {
 	}
 }
 
-// eachFile parses what ships.
-func eachFile(t *testing.T, f func(path string, file *ast.File)) {
+// The files that eachFile parses.
+const (
+	whatShips = false
+	testsToo  = true
+)
+
+func eachFile(t *testing.T, tests bool, f func(path string, file *ast.File)) {
 	t.Helper()
 	files := 0
 	err := filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
@@ -194,7 +200,7 @@ func eachFile(t *testing.T, f func(path string, file *ast.File)) {
 			return err
 		case e.IsDir() && path != ".." && (strings.HasPrefix(e.Name(), ".") || e.Name() == "testdata"):
 			return fs.SkipDir
-		case e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+		case e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") && !tests:
 			return nil
 		}
 		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
@@ -212,7 +218,7 @@ func eachFile(t *testing.T, f func(path string, file *ast.File)) {
 
 // TestNoHostInit: periph's host drivers claim lines that are not theirs.
 func TestNoHostInit(t *testing.T) {
-	eachFile(t, func(path string, f *ast.File) {
+	eachFile(t, whatShips, func(path string, f *ast.File) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			if s, ok := n.(*ast.SelectorExpr); ok && s.Sel.Name == "Init" {
 				if x, ok := s.X.(*ast.Ident); ok && x.Name == "host" {
@@ -227,7 +233,7 @@ func TestNoHostInit(t *testing.T) {
 // TestInterfacesAreSmall: an interface speaks of one thing, and a fake of it fits on a page.
 func TestInterfacesAreSmall(t *testing.T) {
 	const most = 12
-	eachFile(t, func(path string, f *ast.File) {
+	eachFile(t, whatShips, func(path string, f *ast.File) {
 		ast.Inspect(f, func(n ast.Node) bool {
 			spec, ok := n.(*ast.TypeSpec)
 			if !ok {
@@ -242,5 +248,49 @@ func TestInterfacesAreSmall(t *testing.T) {
 			}
 			return true
 		})
+	})
+}
+
+// TestTypesAreSmall: a type of over 40 methods holds more than one idea.
+func TestTypesAreSmall(t *testing.T) {
+	const most = 40
+	methods := map[string]int{}
+	eachFile(t, whatShips, func(path string, f *ast.File) {
+		for _, d := range f.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok || fn.Recv == nil {
+				continue
+			}
+			on := fn.Recv.List[0].Type
+			if p, ok := on.(*ast.StarExpr); ok {
+				on = p.X
+			}
+			if p, ok := on.(*ast.IndexExpr); ok {
+				on = p.X
+			}
+			methods[filepath.Dir(path)+"."+on.(*ast.Ident).Name]++
+		}
+	})
+	if len(methods) < 100 {
+		t.Fatalf("%d types with methods were found: this test looks at nothing", len(methods))
+	}
+	for name, n := range methods {
+		if n > most {
+			t.Errorf("%s has %d methods, at most %d: which of them use the same fields?", name, n, most)
+		}
+	}
+}
+
+// TestFilesAreShort: no file has over 500 lines, tests too.
+func TestFilesAreShort(t *testing.T) {
+	const most = 500
+	eachFile(t, testsToo, func(path string, _ *ast.File) {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := bytes.Count(text, []byte("\n")); n > most {
+			t.Errorf("%s has %d lines, at most %d: do two ideas live in it?", path, n, most)
+		}
 	})
 }

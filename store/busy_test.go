@@ -179,8 +179,9 @@ func TestL7_RetentionAfterTheClockIsKnown(t *testing.T) {
 		c.set(start.Add(100 * 24 * time.Hour))
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- s.Run(ctx, 90*24*time.Hour) }()
-		<-s.Ready()
+		k := s.Keeper(90 * 24 * time.Hour)
+		go func() { done <- k.Run(ctx) }()
+		<-k.Ready()
 		kept := func(want int, when string) {
 			t.Helper()
 			synctest.Wait()

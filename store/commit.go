@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -146,22 +145,6 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 	return nil
 }
 
-// relax sets whether a commit goes without fsync.
-func (s *Store) relax(lax bool) error {
-	if s.lax == lax {
-		return nil
-	}
-	q := "PRAGMA synchronous=FULL"
-	if lax {
-		q = "PRAGMA synchronous=NORMAL"
-	}
-	if err := s.exec(q); err != nil {
-		return err
-	}
-	s.lax = lax
-	return nil
-}
-
 // failed notes that the database does not take writes, so that its recovery is told. One
 // that somebody else has locked is as it was; of any other, nobody knows what has reached
 // the disk.
@@ -180,33 +163,4 @@ func (s *Store) failed(err error) error {
 func (s *Store) abort(before head) {
 	s.head = before
 	s.exec("ROLLBACK") // fails where SQLite has rolled back by itself
-}
-
-// exec runs a statement prepared once; writes are never cancelled half-way.
-func (s *Store) exec(q string, args ...any) error {
-	_, err := s.execN(q, args...)
-	return err
-}
-
-func (s *Store) execN(q string, args ...any) (int64, error) {
-	st, err := s.prepare(q)
-	if err != nil {
-		return 0, err
-	}
-	r, err := st.Exec(args...)
-	if err != nil {
-		return 0, err
-	}
-	return r.RowsAffected()
-}
-
-func (s *Store) prepare(q string) (*sql.Stmt, error) {
-	if st, ok := s.stmts[q]; ok {
-		return st, nil
-	}
-	st, err := s.conn.PrepareContext(context.Background(), q)
-	if err == nil {
-		s.stmts[q] = st
-	}
-	return st, err
 }

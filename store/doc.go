@@ -11,7 +11,7 @@
 // once and a power cut from the next Update on; WAL recovery keeps a prefix, so
 // nothing that was acknowledged is lost and the chain never has a hole. That is
 // how an opening costs one fsync before the release and one after it.
-// Checkpoints run in [Store.Run], never on the way to a strike.
+// Checkpoints run in [Keeper.Run], never on the way to a strike.
 //
 // The table "state" holds the small things that every decision touches (floor,
 // chain head, open entries, entries per day, throttles), so that they share one

@@ -12,73 +12,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"time"
 
 	"gardien/gateway"
 )
-
-// Ready is closed when maintenance runs.
-func (s *Store) Ready() <-chan struct{} { return s.ready }
-
-func (s *Store) String() string { return "store" }
-
-// Run checkpoints the WAL beside the decisions and keeps to the retention. A write
-// follows each checkpoint, so that the fsync by which SQLite restarts the WAL is
-// not a courier's.
-func (s *Store) Run(ctx context.Context, retention time.Duration) error {
-	db, err := sql.Open("sqlite3", s.dsn(""))
-	if err != nil {
-		return fmt.Errorf("store: %w", err)
-	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	next := time.NewTimer(s.retain(ctx, retention))
-	defer next.Stop()
-	close(s.ready)
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-next.C:
-			next.Reset(s.retain(ctx, retention))
-		case <-s.grown:
-			if err := s.checkpointBeside(ctx, db, checkpointAt); err != nil && ctx.Err() == nil {
-				s.log.Warn("store: the write-ahead log grows until a checkpoint succeeds", "err", err)
-			}
-		}
-	}
-}
-
-// How long it takes from one look at what is past its retention to the next: a day, or less
-// where the clock, or the disk, did not allow it. A Pi that is switched off every night does
-// not know what time it is when it starts.
-const (
-	retainEvery = 24 * time.Hour
-	retainAgain = 10 * time.Minute
-)
-
-// retain keeps to the retention while the clock is believed, and gives when to do so next.
-func (s *Store) retain(ctx context.Context, retention time.Duration) time.Duration {
-	r := s.clock.Read()
-	if retention <= 0 {
-		return retainEvery
-	}
-	if r.State == gateway.ClockUndecided {
-		return retainAgain
-	}
-	n, err := s.Retain(ctx, r.Earliest.Add(-retention))
-	if err == nil && n > 0 {
-		err = s.scrub(ctx)
-		s.log.Info("store: past its retention and gone", "events", n, "err", err)
-	}
-	if err != nil {
-		if ctx.Err() == nil {
-			s.log.Warn("store: what is past its retention is still there; trying again", "err", err, "in", retainAgain)
-		}
-		return retainAgain
-	}
-	return retainEvery
-}
 
 // Backup writes a copy of the database, consistent as of one instant, to w. It holds
 // no keys: PINs in it are hashes under the device key, which stays in the state folder.
@@ -89,7 +25,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	name := filepath.Join(dir, FileName)
-	db, err := sql.Open("sqlite3", s.dsn("")) // a reader may not write, not even elsewhere
+	db, err := sql.Open("sqlite3", dsn(s.path, "")) // a reader may not write, not even elsewhere
 	if err != nil {
 		return fmt.Errorf("store: backup: %w", err)
 	}

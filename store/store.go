@@ -11,8 +11,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 	"time"
 
 	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
@@ -35,25 +33,20 @@ type Clock interface{ Read() gateway.Reading }
 
 // Store is the gateway's memory. Its methods are safe for concurrent use.
 type Store struct {
-	path  string
 	clock Clock
 	zone  *time.Location
-	log   *slog.Logger
 
 	read   *sql.DB // short looks: decisions, the feed, status, who asks
 	browse *sql.DB // lists and the record: who reads those waits for others who do, and for nobody else (A11)
 	write  *sql.DB
 
-	writer   turn // one at a time; it guards what follows
-	conn     *sql.Conn
-	stmts    map[string]*sql.Stmt
+	writer turn // one at a time; it guards what follows
+	connection
 	small    map[string][]byte // the table "state"
 	replaced bool              // by a restore, and not taken into memory yet
 	head     head
 	lost     *gateway.Reading // when the first of the writes failed that have failed since the last good one
 	synced   bool             // no Follow since the last Update
-	lax      bool             // synchronous is NORMAL, for a Follow
-	doubt    bool             // an fsync may have failed: see rewrite
 	commits  int              // that wrote events
 
 	grown chan struct{} // holds a token when the WAL is worth a look
@@ -64,7 +57,6 @@ type Store struct {
 	asked    bool  // the cloud has said how far the log has come, since this process found it
 
 	watchers watchers
-	ready    chan struct{}
 	setAside string
 	reports  func(gateway.IssuerID) bool // whose events go up
 }
@@ -83,9 +75,9 @@ func Open(o Opts) (*Store, error) {
 	if o.Log == nil {
 		o.Log = slog.Default()
 	}
-	s := &Store{path: filepath.Join(o.Dir, FileName), zone: o.Zone, log: o.Log, stmts: map[string]*sql.Stmt{},
-		writer: make(turn, 1), grown: make(chan struct{}, 1), ready: make(chan struct{}), synced: true, doubt: true, reports: func(gateway.IssuerID) bool { return false }}
-	s.sweepCopies()
+	s := &Store{connection: connection{path: filepath.Join(o.Dir, FileName), log: o.Log, stmts: map[string]*sql.Stmt{}, doubt: true}, zone: o.Zone,
+		writer: make(turn, 1), grown: make(chan struct{}, 1), synced: true, reports: func(gateway.IssuerID) bool { return false }}
+	sweepCopies(s.path)
 	// SQLite takes an empty file for a new database, and deletes the WAL beside it.
 	missing := size(s.path) == 0
 	var err error
@@ -127,9 +119,9 @@ func size(path string) int64 {
 
 // sweepCopies removes what a crash left of a backup, a restore or a salvage: a copy
 // would remember what the database has forgotten.
-func (s *Store) sweepCopies() {
+func sweepCopies(path string) {
 	for _, pattern := range []string{".backup-*", ".restore-*", ".salvage-*"} {
-		left, _ := filepath.Glob(filepath.Join(filepath.Dir(s.path), pattern))
+		left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), pattern))
 		for _, dir := range left {
 			os.RemoveAll(dir)
 		}
@@ -140,8 +132,8 @@ func (s *Store) sweepCopies() {
 // a permission that fails.
 type brokenError struct{ error }
 
-func (s *Store) dsn(extra string) string {
-	return "file:" + (&url.URL{Path: s.path}).EscapedPath() +
+func dsn(path, extra string) string {
+	return "file:" + (&url.URL{Path: path}).EscapedPath() +
 		"?_foreign_keys=on&_synchronous=FULL&_busy_timeout=1000&_secure_delete=on" + extra
 }
 
@@ -158,7 +150,7 @@ func (s *Store) open() error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if s.write, err = sql.Open("sqlite3", s.dsn("&_txlock=immediate")); err != nil {
+	if s.write, err = sql.Open("sqlite3", dsn(s.path, "&_txlock=immediate")); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
@@ -170,15 +162,15 @@ func (s *Store) open() error {
 			return classify(err)
 		}
 	}
-	if s.read, err = s.readers(4); err == nil {
-		s.browse, err = s.readers(2)
+	if s.read, err = readers(s.path, 4); err == nil {
+		s.browse, err = readers(s.path, 2)
 	}
 	return err
 }
 
 // readers opens up to n connections that cannot write.
-func (s *Store) readers(n int) (*sql.DB, error) {
-	db, err := sql.Open("sqlite3", s.dsn("&_query_only=on"))
+func readers(path string, n int) (*sql.DB, error) {
+	db, err := sql.Open("sqlite3", dsn(path, "&_query_only=on"))
 	if err == nil {
 		db.SetMaxOpenConns(n)
 		db.SetMaxIdleConns(1)
@@ -196,71 +188,6 @@ func classify(err error) error {
 		return &brokenError{err}
 	}
 	return err
-}
-
-// setPageSize does so in a new file only, and before WAL fixes it.
-func (s *Store) setPageSize() error {
-	_, err := s.conn.ExecContext(context.Background(), fmt.Sprintf("PRAGMA page_size=%d; PRAGMA journal_mode=WAL", pageSize))
-	return err
-}
-
-// readBack proves that the settings took: go-sqlite3 ignores misspelt ones (D2).
-func (s *Store) readBack() error {
-	if _, err := s.conn.ExecContext(context.Background(), "PRAGMA wal_autocheckpoint=0"); err != nil {
-		return err
-	}
-	for _, p := range []struct{ pragma, want string }{
-		{"journal_mode", "wal"}, {"synchronous", "2"}, {"foreign_keys", "1"}, {"secure_delete", "1"}, {"wal_autocheckpoint", "0"},
-		{"page_size", fmt.Sprint(pageSize)},
-	} {
-		var got string
-		if err := s.conn.QueryRowContext(context.Background(), "PRAGMA "+p.pragma).Scan(&got); err != nil {
-			return err
-		}
-		if got != p.want {
-			return fmt.Errorf("PRAGMA %s is %q, want %q: the file system may not support it; use a local one", p.pragma, got, p.want)
-		}
-	}
-	return nil
-}
-
-func (s *Store) quickCheck() error {
-	var verdict string
-	if err := s.conn.QueryRowContext(context.Background(), "PRAGMA quick_check(1)").Scan(&verdict); err != nil {
-		return err
-	}
-	if verdict != "ok" {
-		return &brokenError{fmt.Errorf("quick_check: %s", verdict)}
-	}
-	return nil
-}
-
-// migrate applies what the file has not seen yet, one transaction each, forward only.
-func (s *Store) migrate() error {
-	names, err := fs.Glob(migrations, "migrations/*.sql")
-	if err != nil {
-		return err
-	}
-	slices.Sort(names)
-	var have int
-	if err := s.conn.QueryRowContext(context.Background(), "PRAGMA user_version").Scan(&have); err != nil {
-		return err
-	}
-	if have > len(names) {
-		return fmt.Errorf("%s has schema %d, newer than this program's %d: install the newer Gardien again", s.path, have, len(names))
-	}
-	for i, name := range names[have:] {
-		text, err := migrations.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		q := fmt.Sprintf("BEGIN IMMEDIATE; %s; PRAGMA user_version=%d; COMMIT", strings.TrimSuffix(strings.TrimSpace(string(text)), ";"), have+i+1)
-		if _, err := s.conn.ExecContext(context.Background(), q); err != nil {
-			s.conn.ExecContext(context.Background(), "ROLLBACK")
-			return fmt.Errorf("migration %s: %w", name, err)
-		}
-	}
-	return nil
 }
 
 // tryWrite makes a durable write. At the start it finds a disk that takes none, where

@@ -24,13 +24,13 @@ const (
 // the next fsync says nothing: a Follow would be a hole in the WAL, behind which recovery
 // drops every commit (TestFailedSync). A file that is smaller than walSize grows to it:
 // recovery ends at the zeros, as no frame has the salt 0.
-func (s *Store) rewrite() error {
-	if !s.doubt {
+func (c *connection) rewrite() error {
+	if !c.doubt {
 		return nil
 	}
-	f, err := os.OpenFile(s.path+"-wal", os.O_RDWR, 0)
+	f, err := os.OpenFile(c.path+"-wal", os.O_RDWR, 0)
 	if errors.Is(err, fs.ErrNotExist) {
-		s.doubt = false
+		c.doubt = false
 		return nil
 	}
 	if err != nil {
@@ -51,7 +51,7 @@ func (s *Store) rewrite() error {
 			rewritten(f.Name(), fi.Size(), off, chunk[:n])
 		}
 		if off += int64(n); err == io.EOF {
-			s.grow(f, off)
+			c.grow(f, off)
 			break
 		}
 		if err != nil {
@@ -61,19 +61,19 @@ func (s *Store) rewrite() error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	s.doubt = false
+	c.doubt = false
 	return nil
 }
 
 // grow fills the WAL with zeros up to its size. On a full disk it stays as it is: SQLite makes
 // it grow where it must.
-func (s *Store) grow(f *os.File, size int64) {
+func (c *connection) grow(f *os.File, size int64) {
 	zeros := make([]byte, 64<<10)
 	for size < walSize {
 		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), walSize-size)], size)
 		rewritten(f.Name(), size, size, zeros[:n])
 		if size += int64(n); err != nil {
-			s.log.Debug("store: no room for the write-ahead log ahead of time", "err", err)
+			c.log.Debug("store: no room for the write-ahead log ahead of time", "err", err)
 			return
 		}
 	}
@@ -82,6 +82,19 @@ func (s *Store) grow(f *os.File, size int64) {
 // rewritten is for the test's record of I/O, which does not see Go's own: to a file of that size
 // b was written at off.
 var rewritten = func(path string, size, off int64, b []byte) {}
+
+// checkpoint moves the WAL into the file; NOOP only looks, TRUNCATE also leaves nothing in the
+// WAL. It gives how many pages the WAL held.
+func checkpoint(ctx context.Context, conn *sql.Conn, mode string) (frames int64, err error) {
+	var busy, done int
+	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &frames, &done); err != nil {
+		return 0, err
+	}
+	if busy != 0 {
+		return 0, fmt.Errorf("checkpoint: a reader is in the way")
+	}
+	return frames, nil
+}
 
 // checkpointBeside moves the WAL into the file when there are so many bytes in it. The decisions
 // go on meanwhile; only where they come so thick that the WAL outgrows its room do they wait for
@@ -110,19 +123,6 @@ func (s *Store) checkpointBeside(ctx context.Context, db *sql.DB, atLeast int64)
 		return err
 	}
 	return s.tryWrite()
-}
-
-// checkpoint moves the WAL into the file; NOOP only looks, TRUNCATE also leaves nothing in the
-// WAL. It gives how many pages the WAL held.
-func checkpoint(ctx context.Context, conn *sql.Conn, mode string) (frames int64, err error) {
-	var busy, done int
-	if err := conn.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &frames, &done); err != nil {
-		return 0, err
-	}
-	if busy != 0 {
-		return 0, fmt.Errorf("checkpoint: a reader is in the way")
-	}
-	return frames, nil
 }
 
 // scrub empties the WAL, where old pages lie. SQLite does not sync that; the write

@@ -80,9 +80,10 @@ func TestD8_CheckpointsBySize(t *testing.T) {
 	s = reopen(t, t.TempDir(), nil)
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
-	go func() { ended <- s.Run(ctx, 0) }()
+	k := s.Keeper(0)
+	go func() { ended <- k.Run(ctx) }()
 	defer func() { cancel(); <-ended }()
-	<-s.Ready()
+	<-k.Ready()
 	if bytes := atMost(s, 5000, func() {}); bytes > 4<<20 {
 		t.Errorf("the WAL holds %d bytes while commits come without a pause", bytes)
 	}

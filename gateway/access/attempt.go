@@ -229,7 +229,7 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 		return gateway.LockedOut, nil
 	}
 	next := t
-	mac := a.c.pinMAC(a.Door, pin)
+	mac := a.c.mac.pin(a.Door, pin)
 	a.repeats(mac)
 	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		p, live := tx.Codes.Find(a.Door, mac)
@@ -291,7 +291,7 @@ func (a *attempt) alive(g gateway.GrantRecord) bool {
 // card judges a card: it is its grant, whoever holds it. One that nobody knows is no guess at
 // a PIN, and locks nothing out.
 func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, error) {
-	mac := a.c.cardMAC(a.Door, card)
+	mac := a.c.mac.card(a.Door, card)
 	a.repeats(mac)
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		p, live := tx.Codes.Find(a.Door, mac)
@@ -309,12 +309,4 @@ func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, 
 		}
 		return a.enter(tx, rec), false
 	})
-}
-
-func (c *Controller) cardMAC(door gateway.DoorID, card gateway.Card) []byte {
-	return c.mac("card", string(door), card.Reveal())
-}
-
-func (c *Controller) pinMAC(door gateway.DoorID, pin gateway.PIN) []byte {
-	return c.mac("pin", string(door), pin.Reveal())
 }

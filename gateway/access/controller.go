@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"gardien/gateway"
@@ -52,13 +51,10 @@ type Rules struct {
 type Controller struct {
 	Nonces Nonces
 
+	documents
 	ledger Ledger
 	doors  Doors
-	tokens Tokens
-	clock  Clock
-	mac    func(purpose string, parts ...string) []byte
 	log    *slog.Logger
-	rules  atomic.Pointer[Rules]
 	ready  chan struct{}
 
 	atDoor    keyed[gateway.DoorID] // one attempt at a door at a time
@@ -88,7 +84,7 @@ type Opts struct {
 
 // New makes a controller.
 func New(o Opts) *Controller {
-	c := &Controller{ledger: o.Ledger, doors: o.Doors, tokens: o.Tokens, clock: o.Clock, mac: o.MAC, log: o.Log,
+	c := &Controller{documents: documents{tokens: o.Tokens, clock: o.Clock, mac: o.MAC}, ledger: o.Ledger, doors: o.Doors, log: o.Log,
 		ready: make(chan struct{}), stopping: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot}
 	c.denials.wake = make(chan struct{}, 1)
 	c.SetRules(o.Rules)

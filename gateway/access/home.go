@@ -80,7 +80,7 @@ func (c *Controller) takeHome(ctx context.Context, text string, duress, by gatew
 		if t = c.take(tx, g, by, at); t.refusal == nil && duress != "" {
 			tx.Codes.Wipe(g.ID)
 			for _, door := range c.here(g) {
-				tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len(), Duress: duress}, c.pinMAC(door, g.PIN))
+				tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len(), Duress: duress}, c.mac.pin(door, g.PIN))
 			}
 		}
 		return tx.Err()

@@ -3,7 +3,6 @@ package access
 import (
 	"context"
 	"crypto/hmac"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -23,9 +22,9 @@ type taken struct {
 // take puts a verified grant into the cache, if it is news. The highest version
 // stands for ever; a revocation is kept whatever its period, door or policy (A9). by is the
 // resident who made it, if one did.
-func (c *Controller) take(tx Tx, g gateway.Grant, by gateway.ResidentID, at gateway.Reading) taken {
+func (c *documents) take(tx Tx, g gateway.Grant, by gateway.ResidentID, at gateway.Reading) taken {
 	stored, found := tx.Grants.Get(g.ID)
-	digest := c.digest(g)
+	digest := c.mac.grant(g)
 	switch {
 	case found && g.Version < stored.Version && stored.Status == gateway.GrantRevoked:
 		return taken{record: stored, outdated: gateway.Revoked,
@@ -44,7 +43,7 @@ func (c *Controller) take(tx Tx, g gateway.Grant, by gateway.ResidentID, at gate
 
 // takeNew keeps a version that is higher than what is stored, if it may be kept. One that
 // may not, though its issuer signed it, is remembered as seen: it was not withheld.
-func (c *Controller) takeNew(tx Tx, g gateway.Grant, by gateway.ResidentID, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
+func (c *documents) takeNew(tx Tx, g gateway.Grant, by gateway.ResidentID, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
 	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
 	if g.Status != gateway.GrantRevoked {
 		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.Card.IsZero() {
@@ -80,7 +79,7 @@ func refuseNow(g gateway.Grant, at gateway.Reading) *gateway.Refusal {
 }
 
 // refusePIN holds a new PIN against the live ones of each door (P1, P11).
-func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
+func (c *documents) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
 	for _, door := range c.here(g) {
 		live := tx.Codes.Live(door, g.ID) + 1
 		need := gateway.PINLength(live)
@@ -91,7 +90,7 @@ func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
 			return &gateway.Refusal{Reason: gateway.BeyondPolicy,
 				Detail: fmt.Sprintf("a PIN of %d digits is too short for %d live PINs at door %s: use %d digits", g.PIN.Len(), live, door, need)}
 		}
-		if p, taken := tx.Codes.Find(door, c.pinMAC(door, g.PIN)); taken && p.Grant != g.ID {
+		if p, taken := tx.Codes.Find(door, c.mac.pin(door, g.PIN)); taken && p.Grant != g.ID {
 			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the PIN equals a live one at door %s: draw another", door)}
 		}
 	}
@@ -99,9 +98,9 @@ func (c *Controller) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
 }
 
 // refuseCard holds a new card against the live ones of each door: one card, one grant.
-func (c *Controller) refuseCard(tx Tx, g gateway.Grant) *gateway.Refusal {
+func (c *documents) refuseCard(tx Tx, g gateway.Grant) *gateway.Refusal {
 	for _, door := range c.here(g) {
-		if p, taken := tx.Codes.Find(door, c.cardMAC(door, g.Card)); taken && p.Grant != g.ID {
+		if p, taken := tx.Codes.Find(door, c.mac.card(door, g.Card)); taken && p.Grant != g.ID {
 			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the card opens door %s by another grant already: revoke that one first", door)}
 		}
 	}
@@ -109,7 +108,7 @@ func (c *Controller) refuseCard(tx Tx, g gateway.Grant) *gateway.Refusal {
 }
 
 // here lists the grant's doors that this gateway has.
-func (c *Controller) here(g gateway.Grant) []gateway.DoorID {
+func (c *documents) here(g gateway.Grant) []gateway.DoorID {
 	var doors []gateway.DoorID
 	for _, d := range c.rules.Load().Doors {
 		if g.For(d) {
@@ -119,17 +118,17 @@ func (c *Controller) here(g gateway.Grant) []gateway.DoorID {
 	return doors
 }
 
-func (c *Controller) keep(tx Tx, g gateway.Grant, by gateway.ResidentID, digest []byte, found bool, at gateway.Reading) {
+func (c *documents) keep(tx Tx, g gateway.Grant, by gateway.ResidentID, digest []byte, found bool, at gateway.Reading) {
 	tx.Codes.Wipe(g.ID)
 	tx.Grants.Put(g, digest)
 	if !g.PIN.IsZero() && g.Status == gateway.GrantActive {
 		for _, door := range c.here(g) {
-			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.pinMAC(door, g.PIN))
+			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.mac.pin(door, g.PIN))
 		}
 	}
 	if !g.Card.IsZero() && g.Status == gateway.GrantActive {
 		for _, door := range c.here(g) {
-			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door}, c.cardMAC(door, g.Card))
+			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door}, c.mac.card(door, g.Card))
 		}
 	}
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
@@ -144,27 +143,12 @@ func (c *Controller) keep(tx Tx, g gateway.Grant, by gateway.ResidentID, digest 
 }
 
 // heard notes the iat of a verified document: the issuer lives, and it is not earlier.
-func (c *Controller) heard(tx Tx, iss gateway.IssuerID, iat time.Time, at gateway.Reading) {
+func (c *documents) heard(tx Tx, iss gateway.IssuerID, iat time.Time, at gateway.Reading) {
 	if !iat.After(at.Latest.Add(iatLeeway)) {
 		tx.Issuers.Heard(iss, iat)
 	}
 	c.clock.Raise(iat)
 	tx.House.Floor(c.clock.Floor(at))
-}
-
-// digest is a keyed hash of all claims: it tells an equal version with other claims
-// without keeping the PIN or the reference.
-func (c *Controller) digest(g gateway.Grant) []byte {
-	pin, card := g.PIN.Reveal(), g.Card.Reveal()
-	g.PIN, g.Card = gateway.PIN{}, gateway.Card{}
-	b, err := json.Marshal(struct {
-		gateway.Grant
-		PIN, Card string
-	}{g, pin, card})
-	if err != nil {
-		panic(err) // every field of a parsed grant can be written
-	}
-	return c.mac("grant", string(b))
 }
 
 func (c *Controller) reject(ctx context.Context, id gateway.GrantID, r *gateway.Refusal, at gateway.Reading) {

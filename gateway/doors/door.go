@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -58,7 +57,7 @@ type Door struct {
 
 	calling atomic.Pointer[time.Time] // when a strike that is being moved has to have answered; nil: none is
 
-	state // of the owner: see own
+	owner *owner
 }
 
 // Clock reads the time for the record.
@@ -76,8 +75,8 @@ func New(s Settings, hw Hardware, clock Clock, journal Journal, log *slog.Logger
 	default:
 		return nil, fmt.Errorf("door %s: want a strike or a lock", s.ID)
 	}
-	d.state = state{graces: map[gateway.GrantID]*grace{}, leaf: gateway.ContactUnknown}
-	d.publish()
+	d.owner = &owner{Door: d, graces: map[gateway.GrantID]*grace{}, leaf: gateway.ContactUnknown}
+	d.owner.publish()
 	return d, nil
 }
 
@@ -88,7 +87,7 @@ func (d *Door) Ready() <-chan struct{} { return d.ready }
 
 // Interrupted says that the last run ended within an entry here: a bolt that is withdrawn was
 // not thrown again. Call it before Run.
-func (d *Door) Interrupted() { d.doubt(time.Now()) }
+func (d *Door) Interrupted() { d.owner.doubt(time.Now()) }
 
 // Stuck reports a strike whose driver has not answered for longer than a strike may stay
 // released: it may be, and nobody can secure it but a restart (F2).
@@ -174,43 +173,4 @@ func (d *Door) want(ctx context.Context, k *ask) error {
 	case <-late.C:
 		return fmt.Errorf("%s: its hardware does not answer: %w", d, gateway.ErrFault)
 	}
-}
-
-// emit tells the record of events, at this instant.
-func (d *Door) emit(durable bool, events ...gateway.Event) {
-	for i := range events {
-		events[i].Door = d.ID
-	}
-	d.told = append(d.told, entry{d.clock.Read(), durable, events})
-}
-
-// answer ends an ask when this step is over.
-func (d *Door) answer(k *ask, err error) { d.answers = append(d.answers, outcome{k, err}) }
-
-type outcome struct {
-	ask *ask
-	err error
-}
-
-// conclude ends a step of the owner: what is known is there for all to see; whoever was let in
-// goes on; what has happened is queued for the record; and whoever was not let in finds that
-// there.
-func (d *Door) conclude() {
-	d.publish()
-	for _, o := range d.answers {
-		if o.err == nil {
-			o.ask.reply <- nil
-			runtime.Gosched() // before whoever writes the record
-		}
-	}
-	for _, e := range d.told {
-		d.queue.put(e)
-	}
-	for _, o := range d.answers {
-		if o.err != nil {
-			o.ask.reply <- o.err
-		}
-	}
-	d.told, d.answers = nil, nil
-	d.answerLookers()
 }

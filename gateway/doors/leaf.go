@@ -8,7 +8,7 @@ import (
 )
 
 // look samples the levels and acts on what has changed.
-func (d *Door) look() {
+func (d *owner) look() {
 	if d.hw.Contact != nil {
 		if level := d.hw.Contact.Contact(); level != d.leaf {
 			d.moved(level)
@@ -35,7 +35,7 @@ func (d *Door) look() {
 }
 
 // broke takes what the latch says of itself: it does not do what it was told, or does again.
-func (d *Door) broke(fault error) {
+func (d *owner) broke(fault error) {
 	d.broken = fault
 	if fault != nil {
 		d.log.Error("the latch does not work", "door", d.ID, "err", fault)
@@ -47,7 +47,7 @@ func (d *Door) broke(fault error) {
 
 // relocked takes a new state of the lock: trouble, and the end of it, and the proof that it
 // locked.
-func (d *Door) relocked(s gateway.LockState, now time.Time) {
+func (d *owner) relocked(s gateway.LockState, now time.Time) {
 	was := d.lock
 	d.lock = s
 	trouble := was == gateway.LockJammed || was == gateway.LockUnknown
@@ -66,7 +66,7 @@ func (d *Door) relocked(s gateway.LockState, now time.Time) {
 }
 
 // moved takes a new level of the contact.
-func (d *Door) moved(level gateway.ContactState) {
+func (d *owner) moved(level gateway.ContactState) {
 	d.leaf = level
 	switch level {
 	case gateway.ContactOpen:
@@ -91,7 +91,7 @@ func (d *Door) moved(level gateway.ContactState) {
 	}
 }
 
-func (d *Door) opened(now time.Time) {
+func (d *owner) opened(now time.Time) {
 	clear(d.graces) // somebody may have entered
 	d.next = slices.DeleteFunc(d.next, func(k *ask) bool {
 		if k.retry { // it waits for a slow lock, and is too late
@@ -121,7 +121,7 @@ func (d *Door) opened(now time.Time) {
 	d.emit(forced, events...)
 }
 
-func (d *Door) nextAlarm() (time.Time, bool) {
+func (d *owner) nextAlarm() (time.Time, bool) {
 	if d.leaf != gateway.ContactOpen || d.HeldOpenAfter == 0 || d.alarms > 16 {
 		return time.Time{}, false
 	}

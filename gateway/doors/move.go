@@ -26,7 +26,7 @@ var errUnproved = errors.New("it said that it locked, and does not report that i
 func isAbsent(err error) bool { return errors.Is(err, gateway.ErrAbsent) }
 
 // consider takes an ask. Whoever is to be let in gets the answer when the latch has moved.
-func (d *Door) consider(k *ask) {
+func (d *owner) consider(k *ask) {
 	if k.look {
 		d.lookers = append(d.lookers, k)
 		return
@@ -46,7 +46,7 @@ func (d *Door) consider(k *ask) {
 }
 
 // refuse gives what speaks against an ask before the latch is moved.
-func (d *Door) refuse(k *ask) error {
+func (d *owner) refuse(k *ask) error {
 	if err := k.ctx.Err(); err != nil {
 		return err // whoever asked has gone: no fault of the hardware
 	}
@@ -60,7 +60,7 @@ func (d *Door) refuse(k *ask) error {
 	return nil
 }
 
-func (d *Door) failed(a gateway.Attempt) {
+func (d *owner) failed(a gateway.Attempt) {
 	e := gateway.DoorFault.Of(a)
 	e.Reason = gateway.Fault
 	d.emit(true, e)
@@ -68,7 +68,7 @@ func (d *Door) failed(a gateway.Attempt) {
 
 // request is a request to exit. It is the next thing that the latch does, and waits for
 // neither database, clock nor network (F4).
-func (d *Door) request() {
+func (d *owner) request() {
 	d.shunted = time.Now().Add(d.REXShunt)
 	d.emit(false, gateway.Event{Type: gateway.RequestToExit})
 	switch {
@@ -81,7 +81,7 @@ func (d *Door) request() {
 }
 
 // forgetPresses drops the presses of those who have gone by now (F10).
-func (d *Door) forgetPresses() {
+func (d *owner) forgetPresses() {
 	for _, b := range []gateway.REX{d.hw.REX, d.hw.Bell} {
 		for b != nil && len(b.Requests()) > 0 {
 			<-b.Requests()
@@ -90,7 +90,7 @@ func (d *Door) forgetPresses() {
 }
 
 // move makes a call into the latch: a strike's here and now, a lock's by the hand.
-func (d *Door) move(c *call, now time.Time) {
+func (d *owner) move(c *call, now time.Time) {
 	c.due = now.Add(d.hand.latch.within() + answerGrace)
 	d.call = c
 	if d.hw.Lock != nil {
@@ -109,7 +109,7 @@ func (d *Door) move(c *call, now time.Time) {
 
 // overdue gives up on the answer to a call: whoever waits for it is told, and the door is
 // blocked until it comes.
-func (d *Door) overdue() {
+func (d *owner) overdue() {
 	d.call.late = true
 	d.log.Error("a latch does not answer; its door is blocked until it does", "door", d.ID, "device", d.hw.device())
 	if d.call.release {
@@ -129,12 +129,12 @@ func (d *Door) overdue() {
 	d.next, d.exit = nil, false
 }
 
-func (d *Door) silent() error {
+func (d *owner) silent() error {
 	return fmt.Errorf("%s: %s does not answer: %w", d, d.hw.device(), gateway.ErrFault)
 }
 
 // answered takes the answer to the call, in time or not.
-func (d *Door) answered(err error) {
+func (d *owner) answered(err error) {
 	c, now := d.call, time.Now()
 	d.call = nil
 	switch {
@@ -156,7 +156,7 @@ func (d *Door) answered(err error) {
 
 // answeredLate takes an answer that nobody waits for any more. A latch that has been released
 // lets nobody in, so it is secured again.
-func (d *Door) answeredLate(c *call, err error, now time.Time) {
+func (d *owner) answeredLate(c *call, err error, now time.Time) {
 	d.log.Warn("a latch has answered late", "door", d.ID, "device", d.hw.device(), "err", err)
 	switch {
 	case !c.release && err == nil:
@@ -173,7 +173,7 @@ func (d *Door) answeredLate(c *call, err error, now time.Time) {
 
 // doubt takes a call to release that has failed: the latch may have moved all the same. A strike
 // is secured; a lock says where its bolt is (see look), or is locked where it does not.
-func (d *Door) doubt(now time.Time) {
+func (d *owner) doubt(now time.Time) {
 	d.suspect = now.Add(suspectFor)
 	if !d.released && (d.hw.Strike != nil || d.hw.monitor() == nil) {
 		d.stray = true
@@ -181,7 +181,7 @@ func (d *Door) doubt(now time.Time) {
 }
 
 // foundReleased takes a latch that is released for nobody: it is secured at once.
-func (d *Door) foundReleased(now time.Time) {
+func (d *owner) foundReleased(now time.Time) {
 	released, _ := d.hand.latch.events()
 	d.emit(false, gateway.Event{Type: released})
 	d.heard(gateway.LockUnlocked)
@@ -191,7 +191,7 @@ func (d *Door) foundReleased(now time.Time) {
 }
 
 // heard takes a lock's state from its answer, where a monitor will confirm it.
-func (d *Door) heard(s gateway.LockState) {
+func (d *owner) heard(s gateway.LockState) {
 	switch {
 	case d.hw.Lock == nil:
 	case d.hw.monitor() == nil:
@@ -202,7 +202,7 @@ func (d *Door) heard(s gateway.LockState) {
 }
 
 // releaseFailed answers those whom the call was to let in.
-func (d *Door) releaseFailed(c *call, err error) {
+func (d *owner) releaseFailed(c *call, err error) {
 	d.faulty = true
 	d.doubt(time.Now())
 	if c.exit {
@@ -218,7 +218,7 @@ func (d *Door) releaseFailed(c *call, err error) {
 }
 
 // admit lets in those for whom the latch has moved, and sets the one deadline.
-func (d *Door) admit(c *call, now time.Time) {
+func (d *owner) admit(c *call, now time.Time) {
 	if !d.released {
 		d.began = now
 	}
@@ -257,7 +257,7 @@ func (d *Door) admit(c *call, now time.Time) {
 }
 
 // secureAt is when the latch is to be secured.
-func (d *Door) secureAt() (at time.Time, ok bool) {
+func (d *owner) secureAt() (at time.Time, ok bool) {
 	if d.boltWaits() || !d.proof.IsZero() {
 		return at, false
 	}
@@ -278,10 +278,10 @@ func (d *Door) secureAt() (at time.Time, ok bool) {
 }
 
 // boltWaits reports that a bolt waits for the leaf to close (H31).
-func (d *Door) boltWaits() bool { return d.hw.Lock != nil && d.ajar }
+func (d *owner) boltWaits() bool { return d.hw.Lock != nil && d.ajar }
 
 // prove takes a latch's word that it is secured; a lock has to report it, too, if it can.
-func (d *Door) prove(now time.Time) {
+func (d *owner) prove(now time.Time) {
 	m := d.hw.monitor()
 	if d.hw.Lock == nil || m == nil || m.LockState() == gateway.LockLocked {
 		d.secured(now)
@@ -291,7 +291,7 @@ func (d *Door) prove(now time.Time) {
 }
 
 // unsecured takes a latch that could not be secured. It is tried again, told once.
-func (d *Door) unsecured(err error, now time.Time) {
+func (d *owner) unsecured(err error, now time.Time) {
 	if d.again.IsZero() && (d.released || d.stray) {
 		d.emit(true, gateway.Event{Type: gateway.DoorFault, Reason: gateway.Fault})
 	}
@@ -306,7 +306,7 @@ func (d *Door) unsecured(err error, now time.Time) {
 }
 
 // secured ends the release.
-func (d *Door) secured(now time.Time) {
+func (d *owner) secured(now time.Time) {
 	was := d.released
 	d.heard(gateway.LockLocked)
 	d.released, d.stray, d.until, d.again, d.delay, d.proof = false, false, time.Time{}, time.Time{}, 0, time.Time{}

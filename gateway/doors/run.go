@@ -25,7 +25,7 @@ func (d *Door) Run(ctx context.Context) error {
 			}
 			ended <- p
 		}()
-		d.own(ctx)
+		d.owner.own(ctx)
 	}()
 	var p any
 	select {
@@ -45,8 +45,8 @@ func (d *Door) Run(ctx context.Context) error {
 	return nil
 }
 
-// own is the owner's life.
-func (d *Door) own(ctx context.Context) {
+// own is its life.
+func (d *owner) own(ctx context.Context) {
 	records := make(chan struct{})
 	go func() { defer close(records); d.queue.run() }()
 	go d.hand.run()
@@ -56,7 +56,7 @@ func (d *Door) own(ctx context.Context) {
 	d.begin()
 	d.conclude()
 	close(d.ready)
-	news := d.news()
+	news := d.hw.news()
 	for {
 		timer := time.NewTimer(time.Until(d.due()))
 		var k *ask
@@ -94,27 +94,27 @@ func (d *Door) own(ctx context.Context) {
 // signs are the channels on which the hardware says that something may have changed.
 type signs struct{ contact, rex, lock, fault, bell <-chan struct{} }
 
-func (d *Door) news() (s signs) {
-	if d.hw.Contact != nil {
-		s.contact = d.hw.Contact.ContactChanges()
+func (hw *Hardware) news() (s signs) {
+	if hw.Contact != nil {
+		s.contact = hw.Contact.ContactChanges()
 	}
-	if d.hw.REX != nil {
-		s.rex = d.hw.REX.Requests()
+	if hw.REX != nil {
+		s.rex = hw.REX.Requests()
 	}
-	if d.hw.Bell != nil {
-		s.bell = d.hw.Bell.Requests()
+	if hw.Bell != nil {
+		s.bell = hw.Bell.Requests()
 	}
-	if m := d.hw.monitor(); m != nil {
+	if m := hw.monitor(); m != nil {
 		s.lock = m.LockChanges()
 	}
-	if m := d.hw.monitored(); m != nil {
+	if m := hw.monitored(); m != nil {
 		s.fault = m.FaultChanges()
 	}
 	return s
 }
 
 // begin takes the levels that the door starts with: nothing has happened yet.
-func (d *Door) begin() {
+func (d *owner) begin() {
 	d.forgetPresses() // who pressed while the daemon waited for its disk is not there any more
 	if d.hw.Contact != nil {
 		d.leaf, d.openedAt = d.hw.Contact.Contact(), time.Now()
@@ -132,7 +132,7 @@ func (d *Door) begin() {
 }
 
 // due is when something is to be done, if there is no news before.
-func (d *Door) due() time.Time {
+func (d *owner) due() time.Time {
 	next := time.Now().Add(24 * time.Hour)
 	if d.call != nil {
 		if !d.call.late {
@@ -158,7 +158,7 @@ func earlier(a, b time.Time) time.Time {
 }
 
 // act does what is due.
-func (d *Door) act(now time.Time) {
+func (d *owner) act(now time.Time) {
 	if d.call != nil && !d.call.late && !now.Before(d.call.due) {
 		d.overdue()
 	}
@@ -184,7 +184,7 @@ func (d *Door) act(now time.Time) {
 }
 
 // answerLookers answers whoever wanted all to be looked at, when no call is under way.
-func (d *Door) answerLookers() {
+func (d *owner) answerLookers() {
 	if d.call != nil && !d.call.late {
 		return
 	}
@@ -195,7 +195,7 @@ func (d *Door) answerLookers() {
 }
 
 // rang tells of the bell: Rung is called for whoever has to know at once.
-func (d *Door) rang() {
+func (d *owner) rang() {
 	d.emit(false, gateway.Event{Type: gateway.DoorBell})
 	if d.Rung != nil {
 		d.Rung()
@@ -203,7 +203,7 @@ func (d *Door) rang() {
 }
 
 // stop secures for good. A latch that does not answer keeps nobody from stopping.
-func (d *Door) stop() {
+func (d *owner) stop() {
 	d.closed = true
 	for _, k := range d.next {
 		d.answer(k, errStopping)

@@ -56,6 +56,7 @@ type Gateway struct {
 	devices   *hardware.Devices
 	board     *hardware.Board
 	store     *store.Store
+	keeper    *store.Keeper
 	identity  *tokens.Identity
 	clock     *wallclock.Clock
 	house     doors.House
@@ -175,6 +176,7 @@ func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 	if g.store, err = store.Open(store.Opts{Dir: g.cfg.Gateway.StateDir, Zone: g.cfg.Zone(), Log: g.log, Known: known}); err != nil {
 		return err
 	}
+	g.keeper = g.store.Keeper(time.Duration(g.cfg.Retention))
 	defer func() {
 		if err != nil {
 			g.store.Close()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"reflect"
 	"slices"
-	"time"
 
 	"gardien/cmd/gardiend/hardware"
 	"gardien/configs"
@@ -87,14 +86,6 @@ func (s signer) Sign(g gateway.Grant) (string, error) {
 	}
 	return tokens.Seal(text, tokens.TypGrant, s.id.Opening.PublicKey)
 }
-
-// retaining is the store's maintenance as a task.
-type retaining struct {
-	*store.Store
-	retention time.Duration
-}
-
-func (r retaining) Run(ctx context.Context) error { return r.Store.Run(ctx, r.retention) }
 
 // reading is a reader as a task. One that fails is tried again; other doors and readers do not
 // notice.

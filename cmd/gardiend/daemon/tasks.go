@@ -28,7 +28,7 @@ type Task interface {
 // fails ends the daemon, and systemd starts it anew. All others run beside: a busy port, an
 // absent server or a bug in a reader's driver is no reason to shut a house.
 func (g *Gateway) tasks() (vital, beside []Task) {
-	vital = []Task{g.clock, g.access, retaining{g.store, time.Duration(g.cfg.Retention)}}
+	vital = []Task{g.clock, g.access, g.keeper}
 	for _, d := range g.house {
 		vital = append(vital, d)
 	}

@@ -1,14 +1,18 @@
 package doors
 
 import (
+	"runtime"
 	"slices"
 	"time"
 
 	"gardien/gateway"
 )
 
-// state is what the owner of a door knows.
-type state struct {
+// owner is the one goroutine that owns a door: it alone moves the latch, and all that is known of
+// the door is its. What others may see it leaves in the view.
+type owner struct {
+	*Door
+
 	told    []entry   // in this step, for the record
 	answers []outcome // to asks, in this step
 
@@ -60,8 +64,47 @@ type grace struct {
 	secured time.Time // zero while released
 }
 
+// emit tells the record of events, at this instant.
+func (d *owner) emit(durable bool, events ...gateway.Event) {
+	for i := range events {
+		events[i].Door = d.ID
+	}
+	d.told = append(d.told, entry{d.clock.Read(), durable, events})
+}
+
+// answer ends an ask when this step is over.
+func (d *owner) answer(k *ask, err error) { d.answers = append(d.answers, outcome{k, err}) }
+
+type outcome struct {
+	ask *ask
+	err error
+}
+
+// conclude ends a step of the owner: what is known is there for all to see; whoever was let in
+// goes on; what has happened is queued for the record; and whoever was not let in finds that
+// there.
+func (d *owner) conclude() {
+	d.publish()
+	for _, o := range d.answers {
+		if o.err == nil {
+			o.ask.reply <- nil
+			runtime.Gosched() // before whoever writes the record
+		}
+	}
+	for _, e := range d.told {
+		d.queue.put(e)
+	}
+	for _, o := range d.answers {
+		if o.err != nil {
+			o.ask.reply <- o.err
+		}
+	}
+	d.told, d.answers = nil, nil
+	d.answerLookers()
+}
+
 // publish leaves behind what is known, for whoever looks.
-func (d *Door) publish() {
+func (d *owner) publish() {
 	v := &gateway.DoorView{ID: d.ID, Name: d.Name, Lock: d.lock, HeldOpen: d.alarms > 0}
 	silent := d.call != nil && d.call.late
 	if d.hw.Contact != nil {
@@ -82,7 +125,7 @@ func (d *Door) publish() {
 	d.view.Store(v)
 }
 
-func (d *Door) ailments(v *gateway.DoorView, silent bool) (list []gateway.Ailment) {
+func (d *owner) ailments(v *gateway.DoorView, silent bool) (list []gateway.Ailment) {
 	isLock := d.hw.Lock != nil
 	for _, a := range []struct {
 		is             bool
@@ -105,7 +148,7 @@ func (d *Door) ailments(v *gateway.DoorView, silent bool) (list []gateway.Ailmen
 	return list
 }
 
-func (d *Door) entries() (list []gateway.Entry) {
+func (d *owner) entries() (list []gateway.Entry) {
 	for _, r := range d.running {
 		list = append(list, gateway.Entry{Attempt: r.ID, Grant: r.Grant, Running: true})
 	}
