@@ -34,7 +34,7 @@ func (tx Feed) Note(i gateway.FeedItem, taken bool) {
 			f.Digest.Toggle(old)
 		}
 		f.Digest.Toggle(sum)
-		tx.exec("INSERT INTO mail (id, sum, taken) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET sum = excluded.sum, taken = excluded.taken",
+		tx.exec("INSERT INTO items (id, sum, taken) VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET sum = excluded.sum, taken = excluded.taken",
 			i.ID, sum[:], taken)
 	}
 	tx.put("feed", f)
@@ -43,7 +43,7 @@ func (tx Feed) Note(i gateway.FeedItem, taken bool) {
 // Item finds what is noted of an item.
 func (tx Feed) Item(id string) (sum gateway.Digest, taken, found bool) {
 	var raw []byte
-	if found = tx.row("SELECT sum, taken FROM mail WHERE id = ?", []any{id}, &raw, &taken); found {
+	if found = tx.row("SELECT sum, taken FROM items WHERE id = ?", []any{id}, &raw, &taken); found {
 		copy(sum[:], raw)
 	}
 	return sum, taken, found
@@ -51,7 +51,7 @@ func (tx Feed) Item(id string) (sum gateway.Digest, taken, found bool) {
 
 // Reset forgets what is noted of all items, before a snapshot is noted.
 func (tx Feed) Reset(p gateway.Position) {
-	tx.exec("DELETE FROM mail")
+	tx.exec("DELETE FROM items")
 	tx.put("feed", feedState{Position: p})
 }
 
@@ -65,7 +65,7 @@ func (tx Feed) Place() (gateway.Position, gateway.Digest) {
 // Taken gives the items that need not be looked at again, by id.
 func (tx Feed) Taken() map[string]gateway.Digest {
 	list := map[string]gateway.Digest{}
-	tx.each("SELECT id, sum FROM mail WHERE taken = 1", nil, func(rows *sql.Rows) error {
+	tx.each("SELECT id, sum FROM items WHERE taken = 1", nil, func(rows *sql.Rows) error {
 		var id string
 		var raw []byte
 		if err := rows.Scan(&id, &raw); err != nil {

@@ -203,7 +203,7 @@ var carryOver = []string{
 	`UPDATE main.issuers SET man_ver = l.man_ver, man_iat = l.man_iat, man_next = l.man_next, man_count = l.man_count,
 		man_digest = l.man_digest, man_matched = l.man_matched FROM live.issuers l WHERE l.iss = issuers.iss AND l.man_ver > issuers.man_ver`,
 	`INSERT OR IGNORE INTO main.commands SELECT * FROM live.commands`,
-	`DELETE FROM mail`,
+	`DELETE FROM items`,
 	`DELETE FROM state WHERE key = 'feed'`,
 	`INSERT OR REPLACE INTO main.state SELECT * FROM live.state WHERE key = 'cloud'`,
 	`INSERT OR REPLACE INTO main.state SELECT * FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,

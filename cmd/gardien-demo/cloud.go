@@ -49,8 +49,8 @@ func (h *house) makeCarrier() error {
 	return nil
 }
 
-// carrierMail is the carrier's side of the cloud. Its own way to it is another cable.
-type carrierMail struct {
+// carrierLetters is the carrier's side of the cloud. Its own way to it is another cable.
+type carrierLetters struct {
 	client  *uplink.Client
 	opening *tokens.OpeningKey
 	sealTo  *tokens.Descriptor
@@ -90,8 +90,8 @@ func (s *story) open(ctx context.Context) error {
 		cancel()
 		return err
 	}
-	s.mail = &carrierMail{key: s.carrier, grants: map[string]bool{}, stop: func() error { cancel(); return errors.Join(<-done, log.Close()) }}
-	s.mail.client = uplink.NewClient(uplink.ClientOpts{URL: u, Sign: func(now time.Time) (string, error) {
+	s.letters = &carrierLetters{key: s.carrier, grants: map[string]bool{}, stop: func() error { cancel(); return errors.Join(<-done, log.Close()) }}
+	s.letters.client = uplink.NewClient(uplink.ClientOpts{URL: u, Sign: func(now time.Time) (string, error) {
 		return tokens.SignAssertion(s.carrier, string(carrierID), direct, now)
 	}})
 	return s.enrol(ctx, running.Box)
@@ -106,27 +106,27 @@ func (s *story) enrol(ctx context.Context, box *mailbox.Box) error {
 	}
 	private, err := os.ReadFile(filepath.Join(s.folder(), "opening.jwk"))
 	if err == nil {
-		s.mail.opening, err = tokens.ParseOpeningKey(private)
+		s.letters.opening, err = tokens.ParseOpeningKey(private)
 	}
 	if err != nil {
 		return err
 	}
-	if err := s.mail.client.Do(ctx, http.MethodPost, "/v1/issuers", cloud.IssuerEnrolment{Code: forCarrier.Reveal(), Iss: carrierID, JWKS: jwks}, nil); err != nil {
+	if err := s.letters.client.Do(ctx, http.MethodPost, "/v1/issuers", cloud.IssuerEnrolment{Code: forCarrier.Reveal(), Iss: carrierID, JWKS: jwks}, nil); err != nil {
 		return err
 	}
 	if err := s.client.Do(ctx, http.MethodPost, "/v1/cloud/enrolment", api.CloudEnrolment{Code: forGateway.Reveal()}, nil); err != nil {
 		return err
 	}
 	var d cloud.GatewayDescriptor
-	if err := s.mail.client.Do(ctx, http.MethodGet, "/v1/gateways/"+string(s.gateway), nil, &d); err != nil {
+	if err := s.letters.client.Do(ctx, http.MethodGet, "/v1/gateways/"+string(s.gateway), nil, &d); err != nil {
 		return err
 	}
-	s.mail.sealTo, err = tokens.ParseDescriptor(d.Descriptor)
+	s.letters.sealTo, err = tokens.ParseDescriptor(d.Descriptor)
 	return err
 }
 
 // send signs, seals and sends a grant, as "gardien-issuer grant" does.
-func (m *carrierMail) send(ctx context.Context, g gateway.Grant) error {
+func (m *carrierLetters) send(ctx context.Context, g gateway.Grant) error {
 	text, err := tokens.SignGrant(m.key, m.sealTo.Gateway, g)
 	if err == nil {
 		text, err = tokens.Seal(text, tokens.TypGrant, m.sealTo.Seal)
@@ -140,7 +140,7 @@ func (m *carrierMail) send(ctx context.Context, g gateway.Grant) error {
 
 // news reads the carrier's events until one of a type and grant, and gives their types;
 // those of before the cloud aside.
-func (m *carrierMail) news(ctx context.Context, last gateway.EventType, jti string) (list []string, err error) {
+func (m *carrierLetters) news(ctx context.Context, last gateway.EventType, jti string) (list []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 12*time.Second)
 	defer cancel()
 	found := errors.New("found")
@@ -178,7 +178,7 @@ func (m *carrierMail) news(ctx context.Context, last gateway.EventType, jti stri
 const mailSub = "parcel-4712"
 
 // make makes a grant with a PIN, for one entry.
-func (m *carrierMail) make() gateway.Grant {
+func (m *carrierLetters) make() gateway.Grant {
 	now := time.Now().Truncate(time.Second)
 	return gateway.Grant{ID: gateway.GrantID{Issuer: carrierID, JTI: gateway.NewJTI()}, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
 		IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(time.Hour)}, Uses: 1, Sub: mailSub, PIN: gateway.DrawPIN(gateway.MaxPIN)}
@@ -190,8 +190,8 @@ func (s *story) cloud(ctx context.Context) error {
 		return err
 	}
 	s.say("The carrier, miles away, makes a grant with a PIN, seals it to the gateway, and posts it (gardien-issuer grant --gateway %s …).", s.gateway)
-	g := s.mail.make()
-	if err := errors.Join(s.mail.send(ctx, g), s.want(ctx, "grant_added")); err != nil {
+	g := s.letters.make()
+	if err := errors.Join(s.letters.send(ctx, g), s.want(ctx, "grant_added")); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "         It arrived by itself. The courier's phone shows the PIN %s; the cloud has never seen it.\n", g.PIN.Reveal())
@@ -200,7 +200,7 @@ func (s *story) cloud(ctx context.Context) error {
 		s.leaf(ctx, "open"), s.leaf(ctx, "close"), s.want(ctx, "access_taken", "strike_secured"), s.secured(ctx)); err != nil {
 		return err
 	}
-	news, err := s.mail.news(ctx, gateway.StrikeSecured, g.ID.JTI)
+	news, err := s.letters.news(ctx, gateway.StrikeSecured, g.ID.JTI)
 	if err != nil {
 		return err
 	}
@@ -210,8 +210,8 @@ func (s *story) cloud(ctx context.Context) error {
 
 func (s *story) cableCut(ctx context.Context) error {
 	s.say("Two more grants come down. Then the cable to the internet is cut.")
-	used, revoked := s.mail.make(), s.mail.make()
-	if err := errors.Join(s.mail.send(ctx, used), s.mail.send(ctx, revoked), s.want(ctx, "grant_added", "grant_added")); err != nil {
+	used, revoked := s.letters.make(), s.letters.make()
+	if err := errors.Join(s.letters.send(ctx, used), s.letters.send(ctx, revoked), s.want(ctx, "grant_added", "grant_added")); err != nil {
 		return err
 	}
 	s.cable.Refuse()
@@ -226,7 +226,7 @@ func (s *story) cableCut(ctx context.Context) error {
 	s.say("Meanwhile the carrier revokes the other grant. The revocation waits at the cloud.")
 	gone := revoked
 	gone.Status, gone.Version, gone.PIN = gateway.GrantRevoked, 2, gateway.PIN{}
-	if err := s.mail.send(ctx, gone); err != nil {
+	if err := s.letters.send(ctx, gone); err != nil {
 		return err
 	}
 	s.say("The cable is mended.")
@@ -244,7 +244,7 @@ func (s *story) cableCut(ctx context.Context) error {
 		return err
 	}
 	s.say("What happened while the cable was cut reaches the carrier now, once each and in order.")
-	news, err := s.mail.news(ctx, gateway.GrantRevokedOn, revoked.ID.JTI)
+	news, err := s.letters.news(ctx, gateway.GrantRevokedOn, revoked.ID.JTI)
 	if err != nil {
 		return err
 	}
@@ -259,9 +259,9 @@ func (s *story) cableCut(ctx context.Context) error {
 // close ends what the story started.
 func (s *story) close() error {
 	err := s.stop(syscall.SIGTERM)
-	if s.mail != nil {
-		s.mail.client.Close()
-		err = errors.Join(err, s.mail.stop())
+	if s.letters != nil {
+		s.letters.client.Close()
+		err = errors.Join(err, s.letters.stop())
 	}
 	s.cable.Close()
 	return err

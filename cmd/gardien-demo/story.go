@@ -17,11 +17,11 @@ import (
 // story tells, and holds what happens against what it told.
 type story struct {
 	*house
-	mail  *carrierMail
-	out   io.Writer
-	pause time.Duration
-	begun time.Time
-	seq   int64 // events that were told already
+	letters *carrierLetters
+	out     io.Writer
+	pause   time.Duration
+	begun   time.Time
+	seq     int64 // events that were told already
 }
 
 func newStory(out io.Writer, fast bool) (*story, error) {
@@ -247,7 +247,7 @@ The gateway goes on running; Ctrl-C ends it. In another terminal, from this fold
   go run ./cmd/gardien sim contact front open
   go run ./cmd/gardien events --follow
 `, s.dir)
-	if s.mail != nil {
+	if s.letters != nil {
 		fmt.Fprintf(s.out, `And as the carrier, over the cloud:
   go run ./cmd/gardien-issuer fleet --key %[1]s
   go run ./cmd/gardien-issuer grant --key %[1]s --gateway %[2]s --door front --uses 1 --pin

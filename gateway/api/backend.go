@@ -92,7 +92,7 @@ type UpkeepService interface {
 	Descriptor(context.Context) (Descriptor, error)
 	EnrolInCloud(context.Context, CloudEnrolment) (CloudStatus, error)
 	// ConfirmClock takes a resident's word that the system's clock is right now.
-	ConfirmClock(context.Context) (StatusClock, error)
+	ConfirmClock(context.Context, Caller) (StatusClock, error)
 	Backup(context.Context, io.Writer) error
 	Restore(context.Context, io.Reader) error
 }

@@ -121,7 +121,7 @@ func (s *Server) descriptor(r *request) (Answer, error) {
 }
 
 func (s *Server) confirmClock(r *request) (Answer, error) {
-	c, err := s.backend.Upkeep.ConfirmClock(r.Context())
+	c, err := s.backend.Upkeep.ConfirmClock(r.Context(), r.caller)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -57,7 +57,7 @@ type Clock struct {
 	source Source // nil: the operating system's word is the evidence
 	rtc    bool
 	keeper Keeper
-	notify func(context.Context, gateway.EventType)
+	notify func(context.Context, gateway.Event)
 	ready  chan struct{}
 	poke   chan struct{}
 
@@ -77,6 +77,7 @@ type Clock struct {
 	stale    []interval         // evidence that bears these times was made before a step
 	unsaved  bool               // a step or its end, which a restart has to know of
 	told     gateway.ClockState // what Run has told last
+	by       gateway.ResidentID // whose word it is that is not told yet
 	confirms bool               // the anchor is a resident's word or an RTC: hold-over at once
 }
 
@@ -88,8 +89,8 @@ type Opts struct {
 	Saved  Saved  // from the last run; zero at the first
 	Build  time.Time
 	Keeper Keeper
-	// Notify is told ClockTrusted and ClockLost.
-	Notify func(context.Context, gateway.EventType)
+	// Notify is told ClockTrusted, with the resident on whose word, and ClockLost.
+	Notify func(context.Context, gateway.Event)
 }
 
 // New makes a clock and takes the first evidence.
@@ -286,9 +287,10 @@ func absurd(t time.Time) bool { return t.Before(gateway.MinTime) || t.After(last
 // ErrAbsurd says that the operating system's clock is surely wrong.
 var ErrAbsurd = errors.New("the system's clock shows a year that it cannot be: set it first")
 
-// Confirm is a resident's word that the operating system's clock is right now. It
-// may lower a floor from an absurd future, and gives ErrAbsurd where that is now.
-func (c *Clock) Confirm(ctx context.Context) (gateway.Reading, error) {
+// Confirm is a resident's word that the operating system's clock is right now; by is empty for the
+// local socket's user. It may lower a floor from an absurd future, and gives ErrAbsurd where that
+// is now.
+func (c *Clock) Confirm(ctx context.Context, by gateway.ResidentID) (gateway.Reading, error) {
 	c.keeping.Lock()
 	defer c.keeping.Unlock()
 	c.mu.Lock()
@@ -300,6 +302,7 @@ func (c *Clock) Confirm(ctx context.Context) (gateway.Reading, error) {
 	c.stale = nil
 	c.floor, c.synced, c.confirms, c.anchor, c.distrust = wall, true, true, since, since
 	saved, r := c.saved(), c.reading(wall, since)
+	c.by = by
 	c.told = gateway.ClockUndecided // a resident's word is told, whatever was believed before
 	c.nudge()
 	c.mu.Unlock()
@@ -345,15 +348,15 @@ func (c *Clock) Run(ctx context.Context) error {
 		c.refresh(ctx)
 		r := c.Read()
 		c.mu.Lock()
-		now, told := c.unsaved, c.told
-		c.told = r.State
+		now, told, by := c.unsaved, c.told, c.by
+		c.told, c.by = r.State, ""
 		c.mu.Unlock()
 		trusted := r.State != gateway.ClockUndecided
 		switch {
 		case trusted && told == gateway.ClockUndecided:
-			c.notify(ctx, gateway.ClockTrusted)
+			c.notify(ctx, gateway.Event{Type: gateway.ClockTrusted, Resident: by})
 		case !trusted && told != gateway.ClockUndecided:
-			c.notify(ctx, gateway.ClockLost)
+			c.notify(ctx, gateway.Event{Type: gateway.ClockLost})
 		}
 		if now || r.SinceBoot-saved >= SaveEvery {
 			save(r)

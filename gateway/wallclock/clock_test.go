@@ -72,7 +72,7 @@ func TestRestartKeepsTrust(t *testing.T) {
 func TestConfirm(t *testing.T) {
 	b := newBench(t, func(b *bench) { b.sync = time.Time{} })
 	b.expect(t, undecided, "no evidence")
-	b.Confirm(t.Context())
+	b.Confirm(t.Context(), "")
 	b.expect(t, holdover, "a resident's word")
 	b.pass(10 * day)
 	if r := b.expect(t, holdover, "ten days later"); r.Latest.Sub(r.Wall) != 86400*time.Millisecond {
@@ -80,7 +80,7 @@ func TestConfirm(t *testing.T) {
 	}
 	b.pass(20*day + 1)
 	b.expect(t, undecided, "30 days later")
-	b.Confirm(t.Context())
+	b.Confirm(t.Context(), "")
 	b.step(-time.Hour)
 	b.expect(t, undecided, "stepped after a resident's word")
 	b.pass(time.Minute)
@@ -90,7 +90,7 @@ func TestConfirm(t *testing.T) {
 	b.step(-time.Hour)
 	b.expect(t, undecided, "stepped")
 	b.offset = 0
-	b.Confirm(t.Context())
+	b.Confirm(t.Context(), "")
 	b.expect(t, holdover, "a resident's word after steps")
 	b.pass(time.Minute)
 	b.ntp()
@@ -211,7 +211,9 @@ func TestRun(t *testing.T) {
 		var told []string
 		keeper := &memory{}
 		c := New(t.Context(), Opts{OS: os, Source: os, Build: built, Keeper: keeper,
-			Notify: func(_ context.Context, e gateway.EventType) { told = append(told, string(e)) }})
+			Notify: func(_ context.Context, e gateway.Event) {
+				told = append(told, strings.TrimSpace(string(e.Type)+" "+string(e.Resident)))
+			}})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- c.Run(ctx) }()

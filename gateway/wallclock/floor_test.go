@@ -51,7 +51,7 @@ func TestAbsurdFuture(t *testing.T) {
 		b.pass(time.Hour)
 		b.ntp()
 	}
-	r, err := b.Confirm(t.Context())
+	r, err := b.Confirm(t.Context(), "")
 	if err != nil || r.State == undecided || !r.Earliest.Equal(b.truth) {
 		t.Errorf("confirmed: %s from %v, %v", r.State, r.Earliest, err)
 	}

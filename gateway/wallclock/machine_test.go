@@ -100,7 +100,7 @@ type bench struct {
 
 func newBench(t *testing.T, change func(*bench)) *bench {
 	b := &bench{machine: &machine{truth: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), up: time.Hour}}
-	b.opts = Opts{OS: b.machine, Source: b.machine, Build: built, Keeper: &b.memory, Notify: func(context.Context, gateway.EventType) {}}
+	b.opts = Opts{OS: b.machine, Source: b.machine, Build: built, Keeper: &b.memory, Notify: func(context.Context, gateway.Event) {}}
 	if change != nil {
 		change(b)
 	}

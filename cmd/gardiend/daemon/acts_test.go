@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"testing"
 
 	"gardien/gateway"
@@ -59,21 +60,30 @@ func TestActsNameTheResident(t *testing.T) {
 		do("POST", "/v1/resume", "")
 		h.access.Ring("front")
 		do("POST", "/v1/doors/front/veto", "")
-		events, err := b.Record.Events(context.Background(), from, 100)
-		if err != nil {
-			t.Fatal(err)
+		grown, stop := h.store.Watch()
+		do("POST", "/v1/clock/confirm", "")
+		var events []gateway.Event
+		told := func() bool {
+			if events, err = b.Record.Events(context.Background(), from, 100); err != nil {
+				t.Fatal(err)
+			}
+			return slices.ContainsFunc(events, func(e gateway.Event) bool { return e.Type == gateway.ClockTrusted })
 		}
+		for !told() {
+			<-grown
+		}
+		stop()
 		acts := 0
 		for _, e := range events {
 			switch e.Type {
-			case gateway.GrantAdded, gateway.GrantRevokedOn, gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.KnockVetoed:
+			case gateway.GrantAdded, gateway.GrantRevokedOn, gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.KnockVetoed, gateway.ClockTrusted:
 				acts++
 				if e.Resident != c.by {
 					t.Errorf("%s of %s/%s names %q, want %q", e.Type, e.Issuer, e.Grant, e.Resident, c.by)
 				}
 			}
 		}
-		want := 8
+		want := 9
 		if c.by == "" {
 			want-- // the carrier's grant was blocked already
 		}

@@ -233,7 +233,7 @@ func (g *Gateway) openClock(ctx context.Context) error {
 	g.clock = wallclock.New(ctx, wallclock.Opts{OS: g.opts.OS, Source: source, RTC: wallclock.HasRTC(),
 		Saved: wallclock.Saved{Floor: saved.Floor, LastSync: saved.LastSync, Boot: saved.Boot, BootWall: saved.BootWall},
 		Build: firstFloor(source), Keeper: keeper{g.store},
-		Notify: func(ctx context.Context, t gateway.EventType) { g.note(gateway.Event{Type: t}) }})
+		Notify: func(_ context.Context, e gateway.Event) { g.note(e) }})
 	g.started = g.clock.Read().Wall
 	if err := g.store.SetClock(g.clock); err != nil {
 		return err

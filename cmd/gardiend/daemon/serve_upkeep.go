@@ -120,8 +120,8 @@ func (s upkeepService) Descriptor(context.Context) (api.Descriptor, error) {
 }
 
 // ConfirmClock implements api.UpkeepService.
-func (s upkeepService) ConfirmClock(ctx context.Context) (api.StatusClock, error) {
-	r, err := s.g.clock.Confirm(ctx)
+func (s upkeepService) ConfirmClock(ctx context.Context, by api.Caller) (api.StatusClock, error) {
+	r, err := s.g.clock.Confirm(ctx, by.Resident)
 	if errors.Is(err, wallclock.ErrAbsurd) {
 		return s.g.clockStatus(r), api.Fail(http.StatusConflict, "clock-absurd", "%v (timedatectl)", err)
 	}
