@@ -22,46 +22,93 @@ func CheckJSON(b []byte, depth int) error {
 	if err := json.Unmarshal(b, &raw); err != nil {
 		return fmt.Errorf("not valid JSON: %w", err)
 	}
-	if err := halfPairs(b); err != nil {
-		return err
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	return walkJSON(dec, depth)
+	c := jsonChecker{rest: b}
+	return c.value(depth)
 }
 
-// walkJSON consumes one value that may be so deep.
-func walkJSON(dec *json.Decoder, depth int) error {
-	tok, err := dec.Token()
-	if err != nil {
+// jsonChecker walks through valid JSON, each byte once.
+type jsonChecker struct{ rest []byte }
+
+func (c *jsonChecker) space() { c.rest = bytes.TrimLeft(c.rest, " \t\r\n") }
+
+// value passes by one value that may be so deep.
+func (c *jsonChecker) value(depth int) error {
+	c.space()
+	switch c.rest[0] {
+	case '"':
+		_, err := c.text()
 		return err
+	case '{', '[':
+		if depth == 0 {
+			return errors.New("nested too deep")
+		}
+		return c.members(c.rest[0] == '{', depth-1)
 	}
-	open, ok := tok.(json.Delim)
-	if !ok {
-		return nil
+	i := bytes.IndexAny(c.rest, ",]} \t\r\n") // a number or a word
+	if i < 0 {
+		i = len(c.rest)
 	}
-	if depth == 0 {
-		return errors.New("nested too deep")
-	}
-	seen := map[string]bool{}
-	for dec.More() {
-		if open == '{' {
-			name, err := dec.Token()
+	c.rest = c.rest[i:]
+	return nil
+}
+
+// members passes by an object or array.
+func (c *jsonChecker) members(named bool, depth int) error {
+	c.rest = c.rest[1:]
+	var seen map[string]bool
+	for {
+		c.space()
+		switch c.rest[0] {
+		case '}', ']':
+			c.rest = c.rest[1:]
+			return nil
+		case ',':
+			c.rest = c.rest[1:]
+			c.space()
+		}
+		if named {
+			name, err := c.text()
 			if err != nil {
 				return err
 			}
-			key := FoldName(name.(string))
+			if seen == nil {
+				seen = map[string]bool{}
+			}
+			key := FoldName(name)
 			if seen[key] {
 				return fmt.Errorf("member %q stands twice", name)
 			}
 			seen[key] = true
+			c.space()
+			c.rest = c.rest[1:] // the colon
 		}
-		if err := walkJSON(dec, depth-1); err != nil {
+		if err := c.value(depth); err != nil {
 			return err
 		}
 	}
-	_, err = dec.Token()
-	return err
+}
+
+// text passes by a string and gives it.
+func (c *jsonChecker) text() (string, error) {
+	end, escaped := 1, false
+	for c.rest[end] != '"' {
+		if c.rest[end] == '\\' {
+			escaped = true
+			end++
+		}
+		end++
+	}
+	raw := c.rest[:end+1]
+	c.rest = c.rest[end+1:]
+	if !escaped {
+		return string(raw[1 : len(raw)-1]), nil
+	}
+	if err := halfPairs(raw); err != nil {
+		return "", err
+	}
+	var s string
+	err := json.Unmarshal(raw, &s)
+	return s, err
 }
 
 // FoldName maps the case variants of a member's name to one text, the Kelvin sign and the long s
