@@ -23,66 +23,88 @@ type Event struct {
 // ErrStreamEnded says that the other side ended the stream.
 var ErrStreamEnded = errors.New("the stream ended")
 
-// ReadEvents reads server-sent events (WHATWG HTML §9.2) until the stream ends or f fails.
-// An event that is not finished when the stream ends does not count.
+// ReadEvents reads server-sent events (WHATWG HTML §9.2) until the stream ends or f fails. An
+// event counts when its last line has come; what the stream ends in the middle of does not.
 func ReadEvents(r io.Reader, f func(Event) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 0, 4096), maxEvent)
-	lines.Split(scanLine)
-	var name string
-	var data []byte
+	in := lines{r: bufio.NewReader(r)}
+	var e Event
 	has := false
-	for lines.Scan() {
-		line := lines.Bytes()
+	for first := true; ; first = false {
+		line, err := in.next()
+		if errors.Is(err, io.EOF) {
+			return ErrStreamEnded
+		}
+		if err != nil {
+			return err
+		}
+		if first {
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
 		if len(line) == 0 {
 			if has {
-				if name == "" {
-					name = "message"
+				if e.Name == "" {
+					e.Name = "message"
 				}
-				if err := f(Event{name, data}); err != nil {
+				if err := f(e); err != nil {
 					return err
 				}
 			}
-			name, data, has = "", nil, false
+			e, has = Event{}, false
 			continue
 		}
 		field, value, _ := bytes.Cut(line, []byte(":"))
 		value = bytes.TrimPrefix(value, []byte(" "))
 		switch string(field) {
 		case "event":
-			name = string(value)
+			e.Name = string(value)
 		case "data":
 			if has {
-				data = append(data, '\n')
+				e.Data = append(e.Data, '\n')
 			}
-			if data, has = append(data, value...), true; len(data) > maxEvent {
+			if e.Data, has = append(e.Data, value...), true; len(e.Data) > maxEvent {
 				return fmt.Errorf("an event of more than %d bytes", maxEvent)
 			}
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return ErrStreamEnded
 }
 
-// scanLine splits at LF, CR LF and CR. A CR at the end of what is there waits for what
-// follows.
-func scanLine(b []byte, atEOF bool) (advance int, token []byte, err error) {
-	i := bytes.IndexAny(b, "\r\n")
-	switch {
-	case i < 0 && atEOF:
-		return len(b), nil, nil // an unfinished line does not count
-	case i < 0:
-		return 0, nil, nil
-	case b[i] == '\n':
-		return i + 1, b[:i], nil
-	case i+1 < len(b) && b[i+1] == '\n':
-		return i + 2, b[:i], nil
-	case i+1 < len(b) || atEOF:
-		return i + 1, b[:i], nil
+// lines splits at LF, CR LF and CR. A CR ends its line at once: an LF after it is its other half.
+type lines struct {
+	r    *bufio.Reader
+	line []byte
+	cr   bool // the last line ended with one
+}
+
+// next gives a line of at most maxEvent bytes, which is good until the next.
+func (l *lines) next() ([]byte, error) {
+	l.line = l.line[:0]
+	for {
+		if _, err := l.r.Peek(1); err != nil {
+			return nil, err
+		}
+		b, _ := l.r.Peek(l.r.Buffered())
+		other := l.cr && b[0] == '\n'
+		if l.cr = false; other {
+			l.r.Discard(1)
+			continue
+		}
+		i := bytes.IndexAny(b, "\r\n")
+		whole := i >= 0
+		if whole {
+			l.cr = b[i] == '\r'
+			l.line = append(l.line, b[:i]...)
+			l.r.Discard(i + 1)
+		} else {
+			l.line = append(l.line, b...)
+			l.r.Discard(len(b))
+		}
+		if len(l.line) > maxEvent {
+			return nil, fmt.Errorf("a line of more than %d bytes", maxEvent)
+		}
+		if whole {
+			return l.line, nil
+		}
 	}
-	return 0, nil, nil
 }
 
 // Stream writes server-sent events. It is one goroutine's.

@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -31,6 +32,8 @@ func TestReadEvents(t *testing.T) {
 		"data: a\n\ndata: unfinished":                        {"message=a"},
 		"data: a\n\ndata: unfinished\n":                      {"message=a"},
 		"event: x\n\ndata: a\n\n":                            {"message=a"},
+		"\ufeffdata: a\n\n":                                  {"message=a"}, // a byte order mark
+		"\ufeff\ufeffdata: a\n\ndata: b\n\n":                 {"message=b"},
 	} {
 		got, err := read(text)
 		if d := cmp.Diff(want, got); d != "" || !errors.Is(err, ErrStreamEnded) {
@@ -43,6 +46,43 @@ func TestReadEvents(t *testing.T) {
 			t.Errorf("an event of %d bytes: %v", len(text), err)
 		}
 	}
+}
+
+// An event counts when it is whole, also where lines end with CR: it does not wait for what comes
+// after it. And whoever sends byte by byte makes nobody read a byte twice.
+func TestReadEventsAtOnce(t *testing.T) {
+	r, w := io.Pipe()
+	got := make(chan string)
+	go ReadEvents(r, func(e Event) error { got <- string(e.Data); return nil })
+	for _, end := range []string{"\n\n", "\r\r", "\r\n\r\n", "\r\r\n"} {
+		go io.WriteString(w, "data: a"+end)
+		if data := <-got; data != "a" {
+			t.Errorf("%q: %q", end, data)
+		}
+	}
+	w.Close()
+
+	line := "data: " + strings.Repeat("x", maxEvent-100) + "\n\n"
+	counted := &slowReader{text: line}
+	if err := ReadEvents(counted, func(e Event) error {
+		if len(e.Data) != maxEvent-100 {
+			t.Errorf("%d bytes", len(e.Data))
+		}
+		return nil
+	}); !errors.Is(err, ErrStreamEnded) {
+		t.Error(err)
+	}
+}
+
+// slowReader gives one byte at a time.
+type slowReader struct{ text string }
+
+func (s *slowReader) Read(b []byte) (int, error) {
+	if s.text == "" {
+		return 0, io.EOF
+	}
+	b[0], s.text = s.text[0], s.text[1:]
+	return 1, nil
 }
 
 // N5: whatever comes, events are what a naive reading of the whole text gives.
@@ -62,6 +102,7 @@ func FuzzReadEvents(f *testing.F) {
 }
 
 func naive(text string) (list []string) {
+	text = strings.TrimPrefix(text, "\ufeff")
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	lines := strings.Split(text, "\n")
 	lines = lines[:len(lines)-1]
