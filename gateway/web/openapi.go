@@ -16,7 +16,7 @@ import (
 // OpenAPI writes the OpenAPI 3.1 text of a table of routes; scheme names the bearer
 // authentication. Schemas come from the types that the handlers read and write.
 func OpenAPI(title, version, description, scheme string, routes []Route) []byte {
-	schemas := map[string]any{}
+	schemas := &schemas{map[string]any{}, map[string]reflect.Type{}}
 	paths := map[string]map[string]any{}
 	for _, rt := range routes {
 		if paths[rt.Path] == nil {
@@ -28,7 +28,7 @@ func OpenAPI(title, version, description, scheme string, routes []Route) []byte 
 		"openapi": "3.1.0",
 		"info":    map[string]any{"title": title, "version": version, "description": description},
 		"paths":   paths,
-		"components": map[string]any{"schemas": schemas,
+		"components": map[string]any{"schemas": schemas.texts,
 			"securitySchemes": map[string]any{scheme: map[string]any{"type": "http", "scheme": "bearer"}}},
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")
@@ -40,7 +40,7 @@ func OpenAPI(title, version, description, scheme string, routes []Route) []byte 
 
 var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 
-func operation(rt Route, scheme string, schemas map[string]any) map[string]any {
+func operation(rt Route, scheme string, schemas *schemas) map[string]any {
 	op := map[string]any{"summary": rt.Summary}
 	var params []any
 	for _, m := range pathParameter.FindAllStringSubmatch(rt.Path, -1) {
@@ -79,7 +79,7 @@ func operation(rt Route, scheme string, schemas map[string]any) map[string]any {
 }
 
 // contents describes an answer's bodies by media type.
-func contents(code int, v any, schemas map[string]any) map[string]any {
+func contents(code int, v any, schemas *schemas) map[string]any {
 	kinds, several := v.(Kinds)
 	switch {
 	case v == nil:
@@ -120,7 +120,7 @@ var texts = map[reflect.Type]map[string]any{
 	reflect.TypeFor[time.Time]():       {"type": "string", "format": "date-time"},
 }
 
-func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
+func schemaOf(t reflect.Type, schemas *schemas) map[string]any {
 	if s, ok := texts[t]; ok {
 		return s
 	}
@@ -155,18 +155,26 @@ func schemaOf(t reflect.Type, schemas map[string]any) map[string]any {
 	case reflect.Int, reflect.Int64:
 		return map[string]any{"type": "integer"}
 	}
-	return map[string]any{"type": "object"}
+	panic(fmt.Sprintf("web: no schema for %s", t)) // a route was added: add its kind here
+}
+
+// schemas is the named ones, and the type that each speaks of.
+type schemas struct {
+	texts map[string]any
+	types map[string]reflect.Type
 }
 
 // objectSchema names a struct's schema once and refers to it.
-func objectSchema(t reflect.Type, schemas map[string]any) map[string]any {
+func objectSchema(t reflect.Type, schemas *schemas) map[string]any {
 	name := strings.ToUpper(t.Name()[:1]) + t.Name()[1:]
 	ref := map[string]any{"$ref": "#/components/schemas/" + name}
-	if _, done := schemas[name]; done {
+	if of, done := schemas.types[name]; done && of != t {
+		panic(fmt.Sprintf("web: %s and %s would be one schema", of, t)) // rename one of them
+	} else if done {
 		return ref
 	}
 	schema := map[string]any{"type": "object"}
-	schemas[name] = schema
+	schemas.texts[name], schemas.types[name] = schema, t
 	props := map[string]any{}
 	required := []string{}
 	for _, m := range members(t) {

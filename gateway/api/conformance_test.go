@@ -1,0 +1,328 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"gardien/gateway/api"
+	"gardien/gateway/web/webtest"
+)
+
+// served is the API of a fake, on its socket and on a network.
+type served struct {
+	fake          *api.Fake
+	text          *webtest.Conformance
+	local, remote *http.Client
+	base          string // of the network
+}
+
+func serve(t *testing.T) *served {
+	t.Helper()
+	s := &served{fake: &api.Fake{}}
+	log, stop := slog.New(slog.DiscardHandler), make(chan struct{})
+	handler := api.New(s.fake.Backend(), api.FakeSim{}, log, stop)
+	path := filepath.Join(t.TempDir(), "api.sock")
+	socket := api.NewSocket(path, handler, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- socket.Run(ctx) }()
+	lan := httptest.NewServer(handler)
+	t.Cleanup(func() {
+		close(stop)
+		lan.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	select {
+	case <-socket.Ready():
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	s.base = lan.URL
+	s.text = webtest.New(t, lan.Client(), lan.URL)
+	s.local = s.text.Client(&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}})
+	s.remote = s.text.Client(lan.Client())
+	return s
+}
+
+// call sends a request over the socket, as resident ("resident:…") or as a stranger ("stranger:…").
+func (s *served) call(t *testing.T, method, path, body string, headers ...string) (status int, answer string, header http.Header) {
+	t.Helper()
+	who, rest, found := strings.Cut(path, ":/")
+	client, url := s.local, "http://g"+path
+	if found {
+		client, url = s.remote, s.base+"/"+rest
+	}
+	q, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if who == "resident" && found {
+		q.Header.Set("Authorization", "Bearer token")
+	}
+	if body != "" {
+		q.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		q.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		lines := bufio.NewScanner(res.Body)
+		for lines.Scan() && !strings.Contains(answer, "id: 3") {
+			answer += lines.Text() + "\n"
+		}
+		return res.StatusCode, answer, res.Header
+	}
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(b), res.Header
+}
+
+// each is one request of every route for each of its answers.
+var each = []struct {
+	method, path, body string
+	status             int
+	say                string
+}{
+	{"GET", "stranger:/v1/info", "", 200, "gw-aaaaaaaaaa"},
+	{"GET", "stranger:/v1/openapi.json", "", 200, `"3.1.0"`},
+	{"GET", "/v1/status", "", 200, `"database":"ok"`},
+	{"GET", "/v1/doors", "", 200, `"front"`},
+	{"GET", "resident:/v1/doors/front", "", 200, `"secured"`},
+	{"GET", "/v1/doors/nosuch", "", 404, "there are front"},
+	{"POST", "resident:/v1/doors/front/attempts", "{}", 200, `"granted"`},
+	{"POST", "stranger:/v1/doors/front/attempts", `{"grant":"good","proof":"p"}`, 200, `"granted"`},
+	{"POST", "stranger:/v1/doors/front/attempts", `{"grant":"bad"}`, 403, `"denied"`},
+	{"POST", "stranger:/v1/doors/nosuch/attempts", `{"grant":"bad"}`, 404, "no such door"},
+	{"POST", "/v1/doors/nosuch/veto", "", 404, "there are front"},
+	{"POST", "resident:/v1/doors/front/veto", "", 204, ""},
+	{"POST", "/v1/doors/front/veto", "", 409, "nobody knocks"},
+	{"POST", "stranger:/v1/nonces", "", 201, "bm9uY2U"},
+	{"POST", "stranger:/v1/mailbag", `{"items":["good","bad",{"id":"i","kind":"grant","ver":1,"exp":2,"body":"bad","new":[1]},7]}`, 200, "rejected"},
+	{"POST", "stranger:/v1/pairing", `{"secret":"secret","name":"Bo"}`, 201, "token-2"},
+	{"POST", "stranger:/v1/pairing", `{"secret":"guess","name":"Bo"}`, 403, "no window"},
+	{"POST", "stranger:/v1/pairing", `{"secret":"secret","name":"r1"}`, 409, "already"},
+	{"POST", "/v1/pairing/window", "", 201, "secret"},
+
+	{"GET", "/v1/grants?limit=1", "", 200, `"next":"home/g1"`},
+	{"POST", "resident:/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true}`, 201, "493027"},
+	{"POST", "/v1/grants", `{"doors":["nosuch"],"not_after":"2090-01-01T00:00:00Z"}`, 404, "there are front"},
+	{"GET", "/v1/grants/home%2Fg1", "", 200, `"home/g1"`},
+	{"GET", "/v1/grants/home%2Fnosuch", "", 404, "home/nosuch"},
+	{"DELETE", "resident:/v1/grants/home%2Fg1", "", 204, ""},
+	{"DELETE", "/v1/grants/home%2Fnosuch", "", 404, "home/nosuch"},
+	{"GET", "/v1/grants/home%2Fg1/explanation?door=front&at=2026-11-27T12:00:00Z", "", 200, `"expired"`},
+	{"GET", "/v1/grants/home%2Fnosuch/explanation", "", 404, "home/nosuch"},
+
+	{"GET", "/v1/events?after=1&limit=1", "", 200, `"next":2`},
+	{"GET", "resident:/v1/events/stream?after=1", "", 200, "id: 3"},
+	{"GET", "/v1/events/verification", "", 200, `"ok":true`},
+	{"POST", "/v1/events/forget", `{"ref":"parcel-1"}`, 200, `"forgotten":2`},
+
+	{"GET", "/v1/issuers", "", 200, "Colis X"},
+	{"POST", "resident:/v1/issuers/colis-x.example/pause", "", 204, ""},
+	{"POST", "/v1/issuers/nosuch/pause", "", 404, "there are colis-x.example"},
+	{"POST", "/v1/issuers/colis-x.example/resume", "", 204, ""},
+	{"POST", "/v1/issuers/nosuch/resume", "", 404, "there are colis-x.example"},
+	{"POST", "/v1/pause", "", 204, ""},
+	{"POST", "/v1/resume", "", 204, ""},
+	{"GET", "/v1/residents", "", 200, "Ada"},
+	{"DELETE", "/v1/residents/nosuch", "", 404, "there are r1"},
+	{"POST", "/v1/residents/r1/duress", `{"doors":["front"]}`, 201, "918273"},
+	{"POST", "/v1/residents/nosuch/duress", `{"doors":["front"]}`, 404, "there are r1"},
+	{"DELETE", "/v1/residents/r1", "", 204, ""},
+	{"GET", "/v1/descriptor", "", 200, "a.b.c"},
+	{"POST", "/v1/cloud/enrolment", `{"code":"good"}`, 200, "cloud.example"},
+	{"POST", "/v1/cloud/enrolment", `{"code":"nocloud"}`, 409, "no cloud"},
+	{"POST", "/v1/cloud/enrolment", `{"code":"away"}`, 502, "does not answer"},
+	{"POST", "resident:/v1/clock/confirm", "", 200, `"synced"`},
+	{"GET", "/v1/backup", "", 200, "SQLite"},
+	{"POST", "/v1/restore", "SQLite format 3", 204, ""},
+	{"POST", "/v1/restore", "what is this", 400, "no backup"},
+
+	{"POST", "/v1/sim/contact", `{"door":"front","state":"open"}`, 204, ""},
+	{"POST", "/v1/sim/contact", `{"door":"nosuch","state":"open"}`, 404, "front"},
+	{"POST", "/v1/sim/keys", `{"reader":"pad","keys":"1#"}`, 204, ""},
+	{"POST", "/v1/sim/keys", `{"reader":"nosuch","keys":"1#"}`, 404, "pad"},
+	{"POST", "/v1/sim/scan", `{"reader":"pad","text":"x"}`, 204, ""},
+	{"POST", "/v1/sim/scan", `{"reader":"nosuch","text":"x"}`, 404, "pad"},
+	{"POST", "/v1/sim/rex", `{"door":"front"}`, 204, ""},
+	{"POST", "/v1/sim/rex", `{"door":"nosuch"}`, 404, "front"},
+	{"POST", "/v1/sim/fault", `{"door":"front","fault":"stuck"}`, 204, ""},
+	{"POST", "/v1/sim/fault", `{"door":"nosuch","fault":"stuck"}`, 404, "front"},
+}
+
+// TestConformance: every route gives every answer that the OpenAPI text names, as the text says.
+func TestConformance(t *testing.T) {
+	s := serve(t)
+	for _, tt := range each {
+		var headers []string
+		if tt.path == "/v1/restore" {
+			headers = []string{"Content-Type", "application/vnd.sqlite3"}
+		}
+		status, answer, _ := s.call(t, tt.method, tt.path, tt.body, headers...)
+		if status != tt.status || !strings.Contains(answer, tt.say) {
+			t.Errorf("%s %s: %d %s, want %d with %q", tt.method, tt.path, status, answer, tt.status, tt.say)
+		}
+	}
+	s.overload(t)
+	s.text.Complete()
+	want := []string{"veto front by r1", "grant g2 by r1", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
+		"pause all by socket", "resume all by socket", "duress r1 by socket", "remove r1 by socket", "confirm clock by r1"}
+	if got := s.fake.Acts(); !slices.Equal(got, want) {
+		t.Errorf("acts %q, want %q", got, want)
+	}
+}
+
+// overload has so many at once that some are refused.
+func (s *served) overload(t *testing.T) {
+	t.Helper()
+	for path, most := range map[string]int{"/v1/events": 128, "/v1/events/verification": 4, "/v1/events/stream": 64} {
+		release := s.fake.Busy()
+		ctx, cancel := context.WithCancel(t.Context())
+		refused := make(chan http.Header, most+8)
+		var all sync.WaitGroup
+		for range most + 1 {
+			all.Go(func() {
+				q, _ := http.NewRequestWithContext(ctx, "GET", "http://g"+path, nil)
+				res, err := s.local.Do(q)
+				if err != nil {
+					return
+				}
+				defer res.Body.Close()
+				if res.StatusCode == http.StatusTooManyRequests {
+					refused <- res.Header
+				}
+			})
+		}
+		if header := <-refused; header.Get("Retry-After") == "" {
+			t.Errorf("%s: a 429 that does not say when to come back", path)
+		}
+		release()
+		cancel()
+		all.Wait()
+		if n := len(refused); n > 0 {
+			t.Errorf("%s: %d of %d were refused, at most one should be", path, n+1, most+1)
+		}
+	}
+	defer s.fake.Busy()()
+	if status, _, _ := s.call(t, "POST", "stranger:/v1/nonces", ""); status != http.StatusTooManyRequests {
+		t.Errorf("a nonce too many: %d", status)
+	}
+}
+
+// fill makes a path of a template: of things that are there.
+func fill(path string) string {
+	return strings.NewReplacer("{door}", "front", "{id}", "home%2Fg1").Replace(path)
+}
+
+// TestRefusals: every route refuses a stranger, another method, a body that is too large, of
+// another type, or of two meanings, each with a problem.
+func TestRefusals(t *testing.T) {
+	s := serve(t)
+	for _, o := range s.text.Operations() {
+		path := fill(o.Path)
+		refused := func(what string, want int, method, path, body string, headers ...string) {
+			t.Helper()
+			status, answer, header := s.call(t, method, path, body, headers...)
+			if status != want || header.Get("Content-Type") != "application/problem+json" || !strings.Contains(answer, "urn:gardien:problem:") {
+				t.Errorf("%s %s, %s: %d %s, want a problem of status %d", method, path, what, status, answer, want)
+			}
+		}
+		if o.Open {
+			refused("a made-up token", 401, o.Method, "stranger:"+path, "", "Authorization", "Bearer guess")
+		} else {
+			refused("a stranger", 401, o.Method, "stranger:"+path, "")
+		}
+		refused("a scheme of long ago", 401, o.Method, "stranger:"+path, "", "Authorization", "Basic eDp5")
+		if strings.Contains(o.Note, "socket only") {
+			refused("a resident afar", 401, o.Method, "resident:"+path, "")
+		}
+		refused("another method", 405, "PATCH", path, "")
+		if o.Method == "GET" || path == "/v1/restore" {
+			continue
+		}
+		refused("a body of another type", 415, o.Method, path, "{}", "Content-Type", "text/plain")
+		limit := 16 << 10
+		if path == "/v1/mailbag" {
+			limit = 256 << 10
+		}
+		refused("a body too large", 413, o.Method, path, `{"x":"`+strings.Repeat("x", limit)+`"}`)
+		if !o.Body {
+			continue
+		}
+		for _, body := range []string{"{", "[]", "null", `{"nosuch":1}`, `{} {}`, `{"x":1,"x":1}`, `{"x":"\ud800"}`} {
+			refused("the body "+body, 400, o.Method, path, body)
+		}
+	}
+	refused := func(method, path, body string, want int, headers ...string) {
+		t.Helper()
+		if status, answer, _ := s.call(t, method, path, body, headers...); status != want {
+			t.Errorf("%s %s: %d %s, want %d", method, path, status, answer, want)
+		}
+	}
+	refused("GET", "/v1/nothing", "", 404)
+	refused("GET", "/v1/events?limit=0", "", 400)
+	refused("GET", "/v1/events?after=-1", "", 400)
+	refused("GET", "/v1/grants?after=a%20b", "", 400)
+	refused("GET", "/v1/grants/home%2Fg1/explanation?at=noon", "", 400)
+	refused("POST", "/v1/restore", "{}", 415)
+	refused("POST", "/v1/events/forget", `{"ref":"broken"}`, 500)
+	refused("GET", "stranger:/v1/doors", "", 500, "Authorization", "Bearer broken")
+	refused("POST", "stranger:/v1/doors/front/attempts", "{}", 401)
+	if acts := s.fake.Acts(); len(acts) > 0 {
+		t.Errorf("what was refused was done: %q", acts)
+	}
+}
+
+// TestIdempotency: a retry of a known caller is answered as the first time; a stranger's key is
+// ignored (I1).
+func TestIdempotency(t *testing.T) {
+	s := serve(t)
+	const body = `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true}`
+	for range 3 {
+		if status, _, _ := s.call(t, "POST", "resident:/v1/grants", body, "Idempotency-Key", "k1"); status != 201 {
+			t.Error(status)
+		}
+	}
+	if acts := s.fake.Acts(); len(acts) != 1 {
+		t.Errorf("%q for one key", acts)
+	}
+	if status, answer, _ := s.call(t, "POST", "resident:/v1/grants", `{"doors":["front"],"not_after":"2091-01-01T00:00:00Z"}`, "Idempotency-Key", "k1"); status != 409 {
+		t.Errorf("another body: %d %s", status, answer)
+	}
+	if status, _, _ := s.call(t, "POST", "/v1/grants", body, "Idempotency-Key", "k1"); status != 201 || len(s.fake.Acts()) != 2 {
+		t.Errorf("another caller's key is the same: %d %q", status, s.fake.Acts())
+	}
+	if status, _, _ := s.call(t, "POST", "/v1/grants", body, "Idempotency-Key", strings.Repeat("k", 65)); status != 400 {
+		t.Errorf("a key of 65 characters: %d", status)
+	}
+	for range 2 {
+		s.call(t, "POST", "stranger:/v1/nonces", "", "Idempotency-Key", "k2")
+	}
+	if n := s.fake.Remembered(); n != 2 {
+		t.Errorf("%d answers are remembered, want those of two callers", n)
+	}
+}

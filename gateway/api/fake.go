@@ -1,0 +1,333 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// Fake is a gateway for tests of whoever speaks the API: one door "front", a grant "home/g1", an
+// issuer "colis-x.example" and a resident "r1" whose token is "token". What is named "nosuch" is
+// not there; what is named "broken" fails.
+type Fake struct {
+	mu      sync.Mutex
+	acts    []string // what was done, and by whom
+	answers map[string]fakeAnswer
+	busy    chan struct{} // closed when it is not any more; nil: it is not
+}
+
+type fakeAnswer struct {
+	body   string
+	answer Answer
+}
+
+// ErrFake is what fails in a Fake.
+var ErrFake = errors.New("it is broken")
+
+// Backend gives the fake as what Server asks.
+func (f *Fake) Backend() Backend {
+	return Backend{fakeDoors{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakeUpkeep{f}}
+}
+
+// Acts lists what was done: "revoke home/g1 by r1".
+func (f *Fake) Acts() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string(nil), f.acts...)
+}
+
+// Busy has readers of the record wait, and refuses nonces, until it is released.
+func (f *Fake) Busy() (release func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	busy := make(chan struct{})
+	f.busy = busy
+	return func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.busy = nil
+		close(busy)
+	}
+}
+
+func (f *Fake) wait(ctx context.Context) {
+	f.mu.Lock()
+	busy := f.busy
+	f.mu.Unlock()
+	if busy == nil {
+		return
+	}
+	select {
+	case <-busy:
+	case <-ctx.Done():
+	}
+}
+
+// Remembered counts the answers that are kept for an Idempotency-Key.
+func (f *Fake) Remembered() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.answers)
+}
+
+// act notes an act upon something, or refuses it.
+func (f *Fake) act(by Caller, what, name string, there ...string) error {
+	if err := known(what, name, there...); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	who := string(by.Resident)
+	if who == "" {
+		who = "socket"
+	}
+	f.acts = append(f.acts, what+" "+name+" by "+who)
+	return nil
+}
+
+func known(what, name string, there ...string) error {
+	if name == "broken" {
+		return ErrFake
+	}
+	for _, t := range there {
+		if t == name {
+			return nil
+		}
+	}
+	return NotFound(what, name, there)
+}
+
+type (
+	fakeDoors     struct{ *Fake }
+	fakeGrants    struct{ *Fake }
+	fakeRecord    struct{ *Fake }
+	fakeIssuers   struct{ *Fake }
+	fakeResidents struct{ *Fake }
+	fakeUpkeep    struct{ *Fake }
+)
+
+const fakeTime = "2026-11-27T12:00:00+01:00"
+
+func (fakeDoors) List() []Door {
+	strike, contact := "secured", "closed"
+	return []Door{{ID: "front", Name: "Front door", Strike: &strike, Contact: &contact, Health: []gateway.Ailment{}}}
+}
+
+// Attempt lets residents in, and whoever presents "good".
+func (f fakeDoors) Attempt(_ context.Context, door gateway.DoorID, _ gateway.ReaderID, c gateway.Credential) (Granted, gateway.Reason, error) {
+	if g, ok := c.(gateway.GrantCredential); ok && g.Text.Reveal() != "good" {
+		return Granted{}, gateway.UnknownCredential, nil
+	}
+	return Granted{"granted", door, "4s", "a1"}, "", nil
+}
+
+func (f fakeDoors) Nonce(string) (Nonce, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.busy != nil {
+		return Nonce{}, Fail(http.StatusTooManyRequests, "too-many-requests", "too many nonces")
+	}
+	return Nonce{"bm9uY2U", 60}, nil
+}
+
+// Veto finds that somebody knocks the first time.
+func (f fakeDoors) Veto(_ context.Context, by Caller, door gateway.DoorID) error {
+	for _, a := range f.Acts() {
+		if strings.HasPrefix(a, "veto ") {
+			return Fail(http.StatusConflict, "conflict", "nobody knocks at %s", door)
+		}
+	}
+	return f.act(by, "veto", string(door), "front")
+}
+
+func fakeGrant() Grant {
+	return Grant{ID: "home/g1", Issuer: gateway.HomeIssuer, JTI: "g1", Ver: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
+		NotBefore: fakeTime, NotAfter: fakeTime}
+}
+
+func (fakeGrants) List(_ context.Context, after gateway.GrantID, _ int) ([]Grant, error) {
+	if after.JTI >= "g1" {
+		return []Grant{}, nil
+	}
+	return []Grant{fakeGrant()}, nil
+}
+
+func (fakeGrants) Get(_ context.Context, id gateway.GrantID) (Grant, error) {
+	return fakeGrant(), known("grant", id.String(), "home/g1")
+}
+
+func (f fakeGrants) Make(_ context.Context, by Caller, _ GrantRequest) (GrantMade, error) {
+	return GrantMade{"home/g2", "493027"}, f.act(by, "grant", "g2", "g2")
+}
+
+func (f fakeGrants) Revoke(_ context.Context, by Caller, id gateway.GrantID) error {
+	return f.act(by, "revoke", id.String(), "home/g1")
+}
+
+func (fakeGrants) Explain(_ context.Context, id gateway.GrantID, door gateway.DoorID, _ time.Time) (Explanation, error) {
+	reason := gateway.Expired
+	return Explanation{"denied", &reason, "front", fakeTime, []Check{{Check: "period", Reason: reason, Detail: "over"}}}, known("grant", id.String(), "home/g1")
+}
+
+func (fakeGrants) Take(_ context.Context, i MailbagItem) (MailbagResult, error) {
+	if i.Body != "good" {
+		return MailbagResult{i.ID, "rejected", gateway.UnknownCredential, "not signed"}, nil
+	}
+	return MailbagResult{ID: "home/g1", Result: "accepted"}, nil
+}
+
+// Events are three.
+func (f fakeRecord) Events(ctx context.Context, after int64, limit int) ([]gateway.Event, error) {
+	f.wait(ctx)
+	list := []gateway.Event{}
+	for seq := after + 1; seq <= 3 && len(list) < limit; seq++ {
+		list = append(list, gateway.Event{Seq: seq, At: fakeTime, Clock: gateway.ClockSynced, Boot: "b", Type: gateway.DoorBell, Door: "front", Prev: "00", Hash: "01"})
+	}
+	return list, nil
+}
+
+func (fakeRecord) Watch() (<-chan struct{}, func()) { return nil, func() {} }
+
+func (f fakeRecord) Verify(ctx context.Context) (Verification, error) {
+	f.wait(ctx)
+	return Verification{OK: true, Events: 3}, nil
+}
+
+func (f fakeRecord) Forget(_ context.Context, ref string) (int64, error) {
+	if ref == "broken" {
+		return 0, ErrFake
+	}
+	return 2, nil
+}
+
+func (fakeIssuers) List(context.Context) ([]Issuer, error) {
+	return []Issuer{{ID: "colis-x.example", Name: "Colis X", Doors: []gateway.DoorID{"front"}, KeyIDs: []string{}, Policies: []string{}}}, nil
+}
+
+func (f fakeIssuers) Pause(_ context.Context, by Caller, id gateway.IssuerID, paused bool) error {
+	return f.act(by, pauseOrResume(paused), string(id), "colis-x.example")
+}
+
+func (f fakeIssuers) PauseAll(_ context.Context, by Caller, paused bool) error {
+	return f.act(by, pauseOrResume(paused), "all", "all")
+}
+
+func pauseOrResume(paused bool) string {
+	if paused {
+		return "pause"
+	}
+	return "resume"
+}
+
+func (fakeResidents) OpenPairing(context.Context) (PairingWindow, error) {
+	return PairingWindow{URL: "gardien:pair", Secret: "secret", ExpiresIn: 300}, nil
+}
+
+// Pair takes the secret "secret", and knows "r1" already.
+func (fakeResidents) Pair(_ context.Context, req PairingRequest) (Paired, error) {
+	switch {
+	case req.Secret != "secret":
+		return Paired{}, Fail(http.StatusForbidden, "pairing-refused", "no window is open for this secret")
+	case req.Name == "r1":
+		return Paired{}, Fail(http.StatusConflict, "conflict", "there is an r1 already")
+	}
+	return Paired{"r2", "token-2"}, nil
+}
+
+func (fakeResidents) List(context.Context) ([]Resident, error) {
+	return []Resident{{"r1", "Ada", fakeTime}}, nil
+}
+
+func (f fakeResidents) Remove(_ context.Context, id gateway.ResidentID) error {
+	return f.act(Caller{}, "remove", string(id), "r1")
+}
+
+func (f fakeResidents) Duress(_ context.Context, by Caller, id gateway.ResidentID, _ DuressRequest) (GrantMade, error) {
+	return GrantMade{"home/d1", "918273"}, f.act(by, "duress", string(id), "r1")
+}
+
+func (fakeResidents) Authenticate(_ context.Context, token gateway.Secret) (gateway.ResidentID, bool, error) {
+	if token.Reveal() == "broken" {
+		return "", false, ErrFake
+	}
+	return "r1", token.Reveal() == "token", nil
+}
+
+func (f fakeResidents) Recall(_ context.Context, key, body string) (Answer, bool, bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a, found := f.answers[key]
+	return a.answer, found, a.body == body, nil
+}
+
+func (f fakeResidents) Remember(_ context.Context, key, body string, a Answer) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.answers == nil {
+		f.answers = map[string]fakeAnswer{}
+	}
+	f.answers[key] = fakeAnswer{body, a}
+	return nil
+}
+
+func (fakeUpkeep) Info() Info { return Info{"gw-aaaaaaaaaa", Version} }
+
+func (fakeUpkeep) Status(context.Context) (Status, error) {
+	return Status{ID: "gw-aaaaaaaaaa", Name: "Home", Version: "0", Started: fakeTime, Cloud: "off", Database: "ok", Tasks: []StatusTask{}, Notes: []string{},
+		Clock: StatusClock{State: gateway.ClockSynced}}, nil
+}
+
+func (fakeUpkeep) Descriptor(context.Context) (Descriptor, error) { return Descriptor{"a.b.c"}, nil }
+
+// EnrolInCloud takes the code "good"; "nocloud" finds none configured, "away" finds nobody there.
+func (fakeUpkeep) EnrolInCloud(_ context.Context, e CloudEnrolment) (CloudStatus, error) {
+	switch e.Code {
+	case "nocloud":
+		return CloudStatus{}, Fail(http.StatusConflict, "no-cloud", "no cloud is configured")
+	case "away":
+		return CloudStatus{}, Fail(http.StatusBadGateway, "cloud", "the cloud does not answer")
+	}
+	return CloudStatus{"gw-aaaaaaaaaa", "https://cloud.example"}, nil
+}
+
+func (f fakeUpkeep) ConfirmClock(_ context.Context, by Caller) (StatusClock, error) {
+	return StatusClock{State: gateway.ClockSynced}, f.act(by, "confirm", "clock", "clock")
+}
+
+func (fakeUpkeep) Backup(_ context.Context, w io.Writer) error {
+	_, err := io.WriteString(w, "SQLite format 3\x00")
+	return err
+}
+
+// Restore takes what looks like a database.
+func (fakeUpkeep) Restore(_ context.Context, r io.Reader) error {
+	b, err := io.ReadAll(r)
+	if err == nil && !bytes.HasPrefix(b, []byte("SQLite")) {
+		return Fail(http.StatusBadRequest, "bad-request", "this is no backup")
+	}
+	return err
+}
+
+// FakeSim is simulated devices that do as they are told.
+type FakeSim struct{}
+
+func (FakeSim) Contact(_ context.Context, c SimContact) error {
+	return known("door", string(c.Door), "front")
+}
+func (FakeSim) Keys(_ context.Context, k SimKeys) error {
+	return known("reader", string(k.Reader), "pad")
+}
+func (FakeSim) Scan(_ context.Context, s SimScan) error {
+	return known("reader", string(s.Reader), "pad")
+}
+func (FakeSim) REX(_ context.Context, x SimREX) error { return known("door", string(x.Door), "front") }
+func (FakeSim) Fault(_ context.Context, x SimFault) error {
+	return known("door", string(x.Door), "front")
+}
