@@ -32,7 +32,7 @@ func serve(t *testing.T) *served {
 	log, stop := slog.New(slog.DiscardHandler), make(chan struct{})
 	handler := api.New(s.fake.Backend(), api.FakeSim{}, log, stop)
 	path := filepath.Join(t.TempDir(), "api.sock")
-	socket := api.NewSocket(path, handler, log)
+	socket := api.NewSocket(path, nil, handler, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- socket.Run(ctx) }()

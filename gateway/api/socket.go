@@ -31,12 +31,18 @@ type Socket struct {
 	log     *slog.Logger
 	ready   chan struct{}
 	once    sync.Once
+	own     func() (net.Listener, error)
 	gid     int
 }
 
-// NewSocket makes the task.
-func NewSocket(path string, h http.Handler, log *slog.Logger) *Socket {
-	return &Socket{path: path, handler: h, log: log, ready: make(chan struct{})}
+// NewSocket makes the task. With listen not nil it serves there in place of the path; callers are
+// nobody's then, for no kernel vouches for them.
+func NewSocket(path string, listen func() (net.Listener, error), h http.Handler, log *slog.Logger) *Socket {
+	s := &Socket{path: path, handler: h, log: log, ready: make(chan struct{}), own: listen}
+	if s.own == nil {
+		s.own = s.listen
+	}
+	return s
 }
 
 func (s *Socket) String() string { return "socket" }
@@ -46,7 +52,7 @@ func (s *Socket) Ready() <-chan struct{} { return s.ready }
 
 // Run serves until ctx ends.
 func (s *Socket) Run(ctx context.Context) error {
-	l, err := s.listen()
+	l, err := s.own()
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}

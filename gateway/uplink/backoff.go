@@ -18,9 +18,10 @@ const (
 // in less. A first success proves little: a cloud that answers and then fails, for ever, is
 // away, too.
 type backoff struct {
-	since time.Time // when the outage began, without what was well in it; zero: there is none
-	well  time.Time // since when all is well; zero: it is not
-	fixed bool      // a snapshot was taken since all was well
+	since  time.Time                              // when the outage began, without what was well in it; zero: there is none
+	well   time.Time                              // since when all is well; zero: it is not
+	jitter func(most time.Duration) time.Duration // nil: random
+	fixed  bool                                   // a snapshot was taken since all was well
 }
 
 // good notes that the cloud is of use.
@@ -60,7 +61,11 @@ func (b *backoff) next(err error) time.Duration {
 		b.since = time.Now()
 	}
 	bound := min(max(time.Since(b.since)/4, backoffLeast), backoffMost)
-	return max(time.Millisecond+rand.N(bound), told(err))
+	jitter := b.jitter
+	if jitter == nil {
+		jitter = rand.N[time.Duration]
+	}
+	return max(time.Millisecond+jitter(bound), told(err))
 }
 
-func (b *backoff) reset() { *b = backoff{} }
+func (b *backoff) reset() { *b = backoff{jitter: b.jitter} }

@@ -66,7 +66,8 @@ type Opts struct {
 	Registration Registration
 	Clock        Clock
 	Log          *slog.Logger
-	LinkUp       <-chan struct{} // nil: nobody says
+	LinkUp       <-chan struct{}                        // nil: nobody says
+	Jitter       func(most time.Duration) time.Duration // from 0 to below most; nil: random
 	// Notify is told CloudConnected and CloudLost, with what was lost by.
 	Notify func(context.Context, gateway.EventType)
 }
@@ -139,7 +140,7 @@ func (u *Uplink) Run(ctx context.Context) error {
 		u.Client.Close()
 	}()
 	wg.Go(func() { u.carry(ctx) })
-	b := backoff{}
+	b := backoff{jitter: u.Jitter}
 	poll := false
 	for ctx.Err() == nil {
 		registered, err := u.Registration.Registered(ctx)

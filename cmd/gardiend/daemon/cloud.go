@@ -53,11 +53,13 @@ func (g *Gateway) wireUplink(ctx context.Context) error {
 			return tokens.SignAssertion(g.identity.Signing, string(g.identity.ID), gateway.Origin(u), now)
 		}})
 	if g.linkUp == nil { // once, however often the disk is waited for
-		g.linkUp = uplink.WatchLink(ctx, g.log)
+		if g.linkUp = g.opts.Links; g.linkUp == nil {
+			g.linkUp = uplink.WatchLink(ctx, g.log)
+		}
 	}
 	reg := registration{g, gateway.Origin(u)}
 	g.uplink = uplink.New(uplink.Opts{Gateway: g.identity.ID, Client: client, Feed: feed{g.access, g.store}, Outbox: outbox{g}, Registration: reg,
-		Clock: g.clock, Log: g.log, LinkUp: g.linkUp, Notify: g.noteSoftly})
+		Clock: g.clock, Log: g.log, LinkUp: g.linkUp, Jitter: g.opts.Jitter, Notify: g.noteSoftly})
 	return nil
 }
 

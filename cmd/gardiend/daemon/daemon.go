@@ -38,7 +38,13 @@ type Options struct {
 	Source wallclock.Source // evidence in place of the configured one; nil: the configured
 	Reload <-chan os.Signal // each asks to read the file again
 	Log    *slog.Logger
-	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to the cloud; nil: the system's
+
+	// What a gateway has of the machine and of the network; nil: theirs.
+	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to the cloud
+	Listen func() (net.Listener, error)                                         // in place of api.socket
+	Links  <-chan struct{}                                                      // a token when a link comes up
+	RTC    func() bool                                                          // whether a clock goes on without power
+	Jitter func(most time.Duration) time.Duration                               // of back-offs: from 0 to below most
 
 	wired   chan<- *Gateway         // told when everything is ready
 	devices func(*hardware.Devices) // changes the devices that were opened
@@ -100,8 +106,10 @@ func Run(ctx context.Context, o Options) (err error) {
 		o.devices(g.devices)
 	}
 	hardware.NoteStrikes(cfg, g.log)
-	if err := api.SocketFree(ctx, cfg.API.Socket); err != nil {
-		return err
+	if o.Listen == nil {
+		if err := api.SocketFree(ctx, cfg.API.Socket); err != nil {
+			return err
+		}
 	}
 	if err := g.open(ctx); errors.Is(err, context.Canceled) {
 		return nil // told to stop while it waited for the disk
@@ -222,6 +230,10 @@ func (g *Gateway) openClock(ctx context.Context) error {
 		}
 		g.opts.OS = sys
 	}
+	rtc := g.opts.RTC
+	if rtc == nil {
+		rtc = wallclock.HasRTC
+	}
 	source := g.opts.Source
 	if source == nil {
 		source = sourceOf(g.cfg.Clock.Source)
@@ -230,7 +242,7 @@ func (g *Gateway) openClock(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.clock = wallclock.New(ctx, wallclock.Opts{OS: g.opts.OS, Source: source, RTC: wallclock.HasRTC(),
+	g.clock = wallclock.New(ctx, wallclock.Opts{OS: g.opts.OS, Source: source, RTC: rtc(),
 		Saved: wallclock.Saved{Floor: saved.Floor, LastSync: saved.LastSync, Boot: saved.Boot, BootWall: saved.BootWall},
 		Build: firstFloor(source), Keeper: keeper{g.store},
 		Notify: func(_ context.Context, e gateway.Event) { g.note(e) }})

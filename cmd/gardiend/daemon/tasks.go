@@ -213,7 +213,7 @@ func (g *Gateway) serve(ctx context.Context) error {
 	if g.cfg.Simulated() {
 		sim = &simulator{g}
 	}
-	g.socket = api.NewSocket(g.cfg.API.Socket, api.New(g.backend(), sim, g.log, ctx.Done()), g.log)
+	g.socket = api.NewSocket(g.cfg.API.Socket, g.opts.Listen, api.New(g.backend(), sim, g.log, ctx.Done()), g.log)
 	vital, beside := g.tasks()
 	var others sync.WaitGroup
 	for _, t := range beside {
