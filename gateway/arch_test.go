@@ -60,15 +60,16 @@ var house = map[string]rule{
 	"configs":              {ours: words, outside: []string{"github.com/spf13/viper", "github.com/go-viper/mapstructure/v2", "go.yaml.in/yaml/v3"}},
 	"systemd":              {ours: words, outside: []string{"github.com/coreos/go-systemd/v22"}},
 
-	"cmd/gardiend":              {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
-	"cmd/gardiend/hardware":     {ours: []string{"gateway", "gateway/doors", "configs", "drivers/evdev", "drivers/gpio", "drivers/keypad", "drivers/serial", "drivers/sim", "drivers/wiegand"}, outside: []string{"golang.org/x/sys"}},
-	"cmd/gardiend/daemon":       {ours: wiring, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
-	"cmd/gardien":               {ours: wiring, outside: []string{"github.com/spf13/cobra", "golang.org/x/term"}},
-	"cmd/gardien-issuer":        {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
-	"cmd/gardien-cloud":         {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
-	"cmd/gardien-cloud/service": {ours: wiring, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
-	"cmd/gardien-demo/cable":    {},
-	"cmd/gardien-demo":          {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
+	"cmd/gardiend":               {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
+	"cmd/gardiend/hardware":      {ours: []string{"gateway", "gateway/doors", "configs", "drivers/evdev", "drivers/gpio", "drivers/keypad", "drivers/serial", "drivers/sim", "drivers/wiegand"}, outside: []string{"golang.org/x/sys"}},
+	"cmd/gardiend/daemon":        {ours: wiring, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
+	"cmd/gardien":                {ours: wiring, outside: []string{"github.com/spf13/cobra", "golang.org/x/term"}},
+	"cmd/gardien-issuer":         {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
+	"cmd/gardien-issuer/carrier": {ours: []string{"gateway", "gateway/cloud", "gateway/tokens", "gateway/uplink", "gateway/web"}},
+	"cmd/gardien-cloud":          {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
+	"cmd/gardien-cloud/service":  {ours: wiring, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
+	"cmd/gardien-demo/cable":     {},
+	"cmd/gardien-demo":           {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
 }
 
 // withoutCgo are the programs that run where no C library of ours does.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gardien/cmd/gardien-issuer/carrier"
 	"gardien/gateway"
 	"gardien/gateway/tokens"
 )
@@ -27,12 +28,12 @@ to listen to the issuer gets: in gardien.yaml, issuers[].keys names it.`,
 			if dir == "" {
 				return usage("--out DIR: name the folder to make")
 			}
-			f, err := createFolder(dir, iss)
+			f, err := carrier.Create(dir, iss)
 			if err != nil {
 				return err
 			}
-			return t.print(map[string]string{"id": id, "kid": f.key.KeyID(), "jwks": dir + "/jwks.json"}, func() {
-				fmt.Fprintf(t.out, "issuer %s, key %s\ngive %s/jwks.json to gateways; keep %s/private.jwk to yourself\n", id, f.key.KeyID(), dir, dir)
+			return t.print(map[string]string{"id": id, "kid": f.KeyID(), "jwks": dir + "/jwks.json"}, func() {
+				fmt.Fprintf(t.out, "issuer %s, key %s\ngive %s/jwks.json to gateways; keep %s/private.jwk to yourself\n", id, f.KeyID(), dir, dir)
 			})
 		}}
 	cmd.Flags().StringVar(&id, "id", "", "the issuer's id, as in colis-x.example")
@@ -63,23 +64,23 @@ grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
   gardien-issuer grant --key keys --gateway gw.jws --door front --uses 1 > grant.jws`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			f.limited = cmd.Flags().Changed("uses")
-			to, err := t.target(cmd.Context(), f.key, f.gateway)
+			to, err := target(cmd.Context(), f.key, f.gateway)
 			if err != nil {
 				return err
 			}
-			g, err := f.grant(to.folder, to.descriptor, time.Now())
+			g, err := f.grant(to.Folder, to.Descriptor, time.Now())
 			if err != nil {
 				return err
 			}
-			text, err := to.sign(g, f.seal || f.pin || f.card != "")
+			text, err := to.Sign(g, f.seal || f.pin || f.card != "")
 			if err != nil {
 				return err
 			}
 			out := document{ID: g.ID.String(), Grant: text, PIN: g.PIN.Reveal()}
-			if to.cloud == nil {
+			if !to.ByCloud() {
 				return t.hand(out)
 			}
-			if err := to.sendGrant(cmd.Context(), g, text); err != nil {
+			if err := to.SendGrant(cmd.Context(), g, text); err != nil {
 				return err
 			}
 			return t.sent(to, out)
@@ -103,8 +104,8 @@ grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
 	return cmd
 }
 
-func (f *grantFlags) grant(dir *folder, gw *tokens.Descriptor, now time.Time) (gateway.Grant, error) {
-	g := gateway.Grant{ID: gateway.GrantID{Issuer: dir.id, JTI: f.jti}, Version: f.ver, Status: gateway.GrantActive,
+func (f *grantFlags) grant(dir *carrier.Folder, gw *tokens.Descriptor, now time.Time) (gateway.Grant, error) {
+	g := gateway.Grant{ID: gateway.GrantID{Issuer: dir.ID, JTI: f.jti}, Version: f.ver, Status: gateway.GrantActive,
 		IssuedAt: now.Truncate(time.Second), Uses: f.uses, Sub: f.ref}
 	if g.ID.JTI == "" {
 		g.ID.JTI = gateway.NewJTI()
@@ -151,7 +152,7 @@ func (f *grantFlags) grant(dir *folder, gw *tokens.Descriptor, now time.Time) (g
 		g.PIN = gateway.DrawPIN(gateway.MaxPIN)
 	}
 	if g.Version == 0 {
-		last, _, err := dir.latest(gw.Gateway, g.ID.JTI)
+		last, _, err := dir.Latest(gw.Gateway, g.ID.JTI)
 		if err != nil {
 			return g, err
 		}
@@ -211,29 +212,14 @@ func (t *tool) hand(d document) error {
 }
 
 // sent says what the cloud has taken.
-func (t *tool) sent(to *target, d document) error {
+func (t *tool) sent(to *carrier.Gateway, d document) error {
 	d.Grant = ""
 	return t.print(d, func() {
-		fmt.Fprintf(t.out, "grant %s, sent to %s\n", d.ID, to.descriptor.Gateway)
+		fmt.Fprintf(t.out, "grant %s, sent to %s\n", d.ID, to.Descriptor.Gateway)
 		if d.PIN != "" {
 			fmt.Fprintf(t.out, "PIN   %s   (shown this once)\n", d.PIN)
 		}
 	})
-}
-
-// sign writes the document and remembers it. What crosses the cloud is sealed.
-func (to *target) sign(g gateway.Grant, seal bool) (string, error) {
-	gw := to.descriptor
-	text, err := tokens.SignGrant(to.key, gw.Gateway, g)
-	if err != nil {
-		return "", err
-	}
-	if seal || to.cloud != nil {
-		if text, err = tokens.Seal(text, tokens.TypGrant, gw.Seal); err != nil {
-			return "", err
-		}
-	}
-	return text, to.remember(issued{gw.Gateway, g.ID.JTI, g.Version, g.Status, g.Doors, g.NotBefore.Unix(), g.NotAfter.Unix(), g.Uses, g.Sub})
 }
 
 func (t *tool) revokeCmd() *cobra.Command {
@@ -245,33 +231,26 @@ gateway's id it is sent by the cloud; a gateway that is offline gets it when it 
 			if jti == "" {
 				return usage("--jti JTI: name the grant to revoke")
 			}
-			to, err := t.target(cmd.Context(), key, gw)
+			to, err := target(cmd.Context(), key, gw)
 			if err != nil {
 				return err
 			}
-			jti = strings.TrimPrefix(jti, string(to.id)+"/")
-			last, ok, err := to.latest(to.descriptor.Gateway, jti)
+			g, err := to.Revocation(strings.TrimPrefix(jti, string(to.ID)+"/"))
 			if err != nil {
 				return err
 			}
-			if !ok {
-				return fmt.Errorf("%s/grants.jsonl has no grant %q for gateway %s", key, jti, to.descriptor.Gateway)
-			}
-			g := gateway.Grant{ID: gateway.GrantID{Issuer: to.id, JTI: jti}, Version: last.Ver + 1, Status: gateway.GrantRevoked, Doors: last.Doors,
-				IssuedAt: time.Now().Truncate(time.Second), Uses: last.Uses, Sub: last.Sub,
-				Period: gateway.Period{NotBefore: time.Unix(last.NotBefore, 0), NotAfter: time.Unix(last.NotAfter, 0)}}
-			text, err := to.sign(g, true)
+			text, err := to.Sign(g, true)
 			if err != nil {
 				return err
 			}
 			out := document{ID: g.ID.String(), Grant: text}
-			if to.cloud == nil {
+			if !to.ByCloud() {
 				return t.hand(out)
 			}
-			if err := to.sendGrant(cmd.Context(), g, text); err != nil {
+			if err := to.SendGrant(cmd.Context(), g, text); err != nil {
 				return err
 			}
-			return t.print(document{ID: out.ID}, func() { fmt.Fprintf(t.out, "grant %s, revocation sent to %s\n", out.ID, to.descriptor.Gateway) })
+			return t.print(document{ID: out.ID}, func() { fmt.Fprintf(t.out, "grant %s, revocation sent to %s\n", out.ID, to.Descriptor.Gateway) })
 		}}
 	t.targetFlags(cmd, &key, &gw)
 	cmd.Flags().StringVar(&jti, "jti", "", "the grant's id")

@@ -10,101 +10,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"gardien/cmd/gardien-issuer/carrier"
 	"gardien/gateway"
-	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
-	"gardien/gateway/web"
 )
-
-// delivered is one event as watch tells it.
-type delivered struct {
-	Seq     int64             `json:"seq"`
-	Gateway gateway.GatewayID `json:"gateway"`
-	Log     string            `json:"log,omitempty"`
-	Event   json.RawMessage   `json:"event,omitempty"`
-	Online  *bool             `json:"online,omitempty"` // presence
-	At      string            `json:"at,omitempty"`
-}
-
-// watcher reads the issuer's feed.
-type watcher struct {
-	*folder
-	cloud   *uplink.Client
-	opening *tokens.OpeningKey
-	errOut  io.Writer // nil: nobody is told of what cannot be read
-}
-
-var errDone = errors.New("done")
-
-// stream reads the feed once, from a place on: f gets events, presence and heads.
-func (w *watcher) stream(ctx context.Context, after string, f func(name string, d delivered) error) error {
-	return w.cloud.Stream(ctx, "/v1/issuers/"+string(w.id)+"/feed?after="+url.QueryEscape(after), func(e web.Event) error {
-		switch e.Name {
-		case "event":
-			var l gateway.Delivered
-			if err := json.Unmarshal(e.Data, &l); err != nil {
-				return fmt.Errorf("%w: %v", uplink.ErrNotOurCloud, err)
-			}
-			m, err := tokens.OpenEvent(w.opening, w.id, l.Body, func(gw gateway.GatewayID) (tokens.KeySet, error) {
-				d, err := w.descriptor(ctx, w.cloud, gw, false)
-				if err != nil {
-					return tokens.KeySet{}, err
-				}
-				return d.Keys, nil
-			})
-			if err != nil { // one that cannot be read holds no other up
-				if w.errOut != nil {
-					fmt.Fprintf(w.errOut, "gardien-issuer: event %d of %s is passed by: %v\n", l.Seq, l.Gateway, err)
-				}
-				return f("passed", delivered{Seq: l.Seq})
-			}
-			return f("event", delivered{Seq: l.Seq, Gateway: m.Gateway, Log: m.Log, Event: m.Event})
-		case "presence":
-			var p gateway.Presence
-			if err := json.Unmarshal(e.Data, &p); err != nil {
-				return fmt.Errorf("%w: %v", uplink.ErrNotOurCloud, err)
-			}
-			return f("presence", delivered{Gateway: p.Gateway, Online: &p.Online, At: p.At})
-		}
-		return f(e.Name, delivered{})
-	})
-}
-
-// watched is watch.json: how far events were read.
-type watched struct {
-	After int64 `json:"after"`
-}
-
-func (f *folder) readWatched() (w watched, err error) {
-	b, err := os.ReadFile(filepath.Join(f.dir, "watch.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return w, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &w)
-	}
-	return w, err
-}
-
-func (f *folder) saveWatched(w watched) error {
-	b, err := json.Marshal(w)
-	if err != nil {
-		return err
-	}
-	return replaceFile(filepath.Join(f.dir, "watch.json"), b, 0o600)
-}
 
 // watchFlags are what watch takes.
 type watchFlags struct {
@@ -123,20 +42,20 @@ side answers 2xx; what it refuses with 4xx is told and passed by. A post has the
 Idempotency-Key, and with --webhook-secret also Gardien-Signature: "t=UNIX,v1=HEX", the
 HMAC-SHA-256 of "UNIX.BODY".`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			f, c, err := connected(fl.key)
+			c, err := connected(fl.key)
 			if err != nil {
 				return err
 			}
-			opening, err := f.opening()
+			opening, err := c.Opening()
 			if err != nil {
 				return err
 			}
-			state, err := f.readWatched()
+			state, err := c.ReadWatched()
 			if err != nil {
 				return fmt.Errorf("watch.json: %w", err)
 			}
 			if cmd.Flags().Changed("after") {
-				state, fl.again = watched{After: fl.after}, true
+				state, fl.again = carrier.Watched{After: fl.after}, true
 			}
 			var hook *webhook
 			if fl.webhook != "" {
@@ -144,7 +63,10 @@ HMAC-SHA-256 of "UNIX.BODY".`,
 					return err
 				}
 			}
-			return t.watch(cmd.Context(), &watcher{f, c, opening, t.errOut}, fl, state, hook)
+			passedBy := func(l gateway.Delivered, err error) {
+				fmt.Fprintf(t.errOut, "gardien-issuer: event %d of %s is passed by: %v\n", l.Seq, l.Gateway, err)
+			}
+			return t.watch(cmd.Context(), &carrier.Reader{Carrier: c, Opening: opening, PassedBy: passedBy}, fl, state, hook)
 		}}
 	f := cmd.Flags()
 	f.StringVar(&fl.key, "key", "", "the folder that keygen made")
@@ -157,19 +79,19 @@ HMAC-SHA-256 of "UNIX.BODY".`,
 }
 
 // watch reads the feed until it is told to stop, over connections that end.
-func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watched, hook *webhook) error {
-	known, err := w.openSeen()
+func (t *tool) watch(ctx context.Context, w *carrier.Reader, fl watchFlags, state carrier.Watched, hook *webhook) error {
+	known, err := w.OpenSeen()
 	if err != nil {
 		return err
 	}
 	defer known.Close()
 	if fl.again { // whoever asks for them from a place on gets them once more
-		clear(known.keys)
+		known.Forget()
 	}
 	failures := 0
 	for {
 		began := time.Now()
-		err := w.stream(ctx, strconv.FormatInt(state.After, 10), func(name string, d delivered) error {
+		err := w.Read(ctx, strconv.FormatInt(state.After, 10), func(name string, d carrier.Delivered) error {
 			switch name {
 			case "presence":
 				if fl.presence {
@@ -178,17 +100,17 @@ func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watch
 				return nil
 			case "head":
 				if fl.once {
-					return errDone
+					return carrier.ErrDone
 				}
 				return nil
 			case "passed":
 				state.After = d.Seq
-				return w.saveWatched(state)
+				return w.SaveWatched(state)
 			case "event":
 			default:
 				return nil
 			}
-			if key := d.key(); !known.has(key) {
+			if key := d.Key(); !known.Has(key) {
 				if err := t.tell(d); err != nil {
 					return err
 				}
@@ -197,16 +119,16 @@ func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watch
 						return err
 					}
 				}
-				if err := known.add(key); err != nil {
+				if err := known.Add(key); err != nil {
 					return err
 				}
 			}
 			state.After = d.Seq
-			return w.saveWatched(state)
+			return w.SaveWatched(state)
 		})
 		var refused *uplink.StatusError
 		switch {
-		case errors.Is(err, errDone) || ctx.Err() != nil:
+		case errors.Is(err, carrier.ErrDone) || ctx.Err() != nil:
 			return nil
 		case errors.As(err, &refused) && refused.Status < 500 && refused.Status != http.StatusTooManyRequests:
 			return err
@@ -231,7 +153,7 @@ func (t *tool) watch(ctx context.Context, w *watcher, fl watchFlags, state watch
 }
 
 // tell prints one line.
-func (t *tool) tell(d delivered) error {
+func (t *tool) tell(d carrier.Delivered) error {
 	if t.json {
 		return json.NewEncoder(t.out).Encode(d)
 	}
@@ -278,7 +200,7 @@ func newWebhook(to, secretFile string, errOut io.Writer) (*webhook, error) {
 }
 
 // post tries until the other side has the event, or refuses it, or ctx ends.
-func (h *webhook) post(ctx context.Context, d delivered, key string) error {
+func (h *webhook) post(ctx context.Context, d carrier.Delivered, key string) error {
 	body, err := json.Marshal(d)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package main
+package carrier
 
 import (
 	"bufio"
@@ -15,31 +15,35 @@ import (
 	"gardien/gateway/tokens"
 )
 
-// folder is an issuer's DIR: private.jwk and opening.jwk (0600), jwks.json for
+// Folder is an issuer's DIR: private.jwk and opening.jwk (0600), jwks.json for
 // gateways, issuer.json, and grants.jsonl, what was issued so far. With a cloud there are
 // also cloud.json, gateways/ID.jws (descriptors), manifests/ID (gateways that get
 // manifests), sent/ID (sealed items, as they were sent) and watch.json, watch.seen (how far events were
 // read).
-type folder struct {
-	dir string
-	id  gateway.IssuerID
+type Folder struct {
+	Dir string
+	ID  gateway.IssuerID
+
 	key *tokens.SigningKey
 }
+
+// KeyID is the thumbprint of the signing key.
+func (f *Folder) KeyID() string { return f.key.KeyID() }
 
 // about is issuer.json.
 type about struct {
 	ID gateway.IssuerID `json:"id"`
 }
 
-// opening reads the key that receives events.
-func (f *folder) opening() (*tokens.OpeningKey, error) {
-	b, err := tokens.ReadPrivate(filepath.Join(f.dir, "opening.jwk"))
+// Opening reads the key that receives events.
+func (f *Folder) Opening() (*tokens.OpeningKey, error) {
+	b, err := tokens.ReadPrivate(filepath.Join(f.Dir, "opening.jwk"))
 	if err != nil {
 		return nil, err
 	}
 	key, err := tokens.ParseOpeningKey(b)
 	if err != nil {
-		return nil, fmt.Errorf("%s/opening.jwk: %w", f.dir, err)
+		return nil, fmt.Errorf("%s/opening.jwk: %w", f.Dir, err)
 	}
 	return key, nil
 }
@@ -57,8 +61,8 @@ func replaceFile(name string, b []byte, mode fs.FileMode) error {
 	return errors.Join(os.Chmod(next, mode), os.Rename(next, name))
 }
 
-// issued is one line of grants.jsonl; it never holds a PIN.
-type issued struct {
+// Issued is one line of grants.jsonl; it never holds a PIN.
+type Issued struct {
 	Gateway   gateway.GatewayID   `json:"gateway"`
 	JTI       string              `json:"jti"`
 	Ver       int64               `json:"ver"`
@@ -70,7 +74,8 @@ type issued struct {
 	Sub       string              `json:"sub,omitempty"`
 }
 
-func createFolder(dir string, id gateway.IssuerID) (*folder, error) {
+// Create makes the folder of a new issuer.
+func Create(dir string, id gateway.IssuerID) (*Folder, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -96,7 +101,7 @@ func createFolder(dir string, id gateway.IssuerID) (*folder, error) {
 	}{{"private.jwk", private, 0o600}, {"opening.jwk", open, 0o600}, {"jwks.json", append(public, '\n'), 0o644}, {"issuer.json", append(who, '\n'), 0o644}} {
 		name := filepath.Join(dir, f.name)
 		if err := tokens.WriteFile(name, f.content); errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("%s is there already: an issuer's key is made once; choose another --out", name)
+			return nil, fmt.Errorf("%s is there already: an issuer's key is made once; choose another folder", name)
 		} else if err != nil {
 			return nil, err
 		}
@@ -104,13 +109,11 @@ func createFolder(dir string, id gateway.IssuerID) (*folder, error) {
 			return nil, err
 		}
 	}
-	return &folder{dir, id, key}, nil
+	return &Folder{dir, id, key}, nil
 }
 
-func openFolder(dir string) (*folder, error) {
-	if dir == "" {
-		return nil, usage("--key DIR: name the folder that keygen made")
-	}
+// Open reads a folder that Create made.
+func Open(dir string) (*Folder, error) {
 	who, err := os.ReadFile(filepath.Join(dir, "issuer.json"))
 	if err != nil {
 		return nil, fmt.Errorf("%w: make a folder with \"gardien-issuer keygen\"", err)
@@ -127,12 +130,12 @@ func openFolder(dir string) (*folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s/private.jwk: %w", dir, err)
 	}
-	return &folder{dir, a.ID, key}, nil
+	return &Folder{dir, a.ID, key}, nil
 }
 
 // remember appends to grants.jsonl, durably, before the document is handed out.
-func (f *folder) remember(i issued) error {
-	file, err := os.OpenFile(filepath.Join(f.dir, "grants.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+func (f *Folder) remember(i Issued) error {
+	file, err := os.OpenFile(filepath.Join(f.Dir, "grants.jsonl"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
@@ -144,8 +147,8 @@ func (f *folder) remember(i issued) error {
 }
 
 // each reads grants.jsonl.
-func (f *folder) each(visit func(issued)) error {
-	file, err := os.Open(filepath.Join(f.dir, "grants.jsonl"))
+func (f *Folder) each(visit func(Issued)) error {
+	file, err := os.Open(filepath.Join(f.Dir, "grants.jsonl"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -155,21 +158,21 @@ func (f *folder) each(visit func(issued)) error {
 	defer file.Close()
 	lines := bufio.NewScanner(file)
 	for n := 1; lines.Scan(); n++ {
-		var i issued
+		var i Issued
 		if strings.TrimSpace(lines.Text()) == "" {
 			continue
 		}
 		if err := json.Unmarshal(lines.Bytes(), &i); err != nil {
-			return fmt.Errorf("%s/grants.jsonl:%d: not a line of this tool: %w", f.dir, n, err)
+			return fmt.Errorf("%s/grants.jsonl:%d: not a line of this tool: %w", f.Dir, n, err)
 		}
 		visit(i)
 	}
 	return lines.Err()
 }
 
-// latest finds the newest line of a grant at a gateway.
-func (f *folder) latest(gw gateway.GatewayID, jti string) (found issued, ok bool, err error) {
-	err = f.each(func(i issued) {
+// Latest finds the newest line of a grant at a gateway.
+func (f *Folder) Latest(gw gateway.GatewayID, jti string) (found Issued, ok bool, err error) {
+	err = f.each(func(i Issued) {
 		if i.Gateway == gw && i.JTI == jti && i.Ver >= found.Ver {
 			found, ok = i, true
 		}
@@ -179,9 +182,9 @@ func (f *folder) latest(gw gateway.GatewayID, jti string) (found issued, ok bool
 
 // manifest makes up the manifest of a gateway as of now: the active grants that are not
 // over.
-func (f *folder) manifest(gw gateway.GatewayID, now time.Time, life time.Duration) (gateway.Manifest, error) {
-	newest := map[string]issued{}
-	err := f.each(func(i issued) {
+func (f *Folder) manifest(gw gateway.GatewayID, now time.Time, life time.Duration) (gateway.Manifest, error) {
+	newest := map[string]Issued{}
+	err := f.each(func(i Issued) {
 		if i.Gateway == gw && i.Ver >= newest[i.JTI].Ver {
 			newest[i.JTI] = i
 		}
@@ -193,22 +196,6 @@ func (f *folder) manifest(gw gateway.GatewayID, now time.Time, life time.Duratio
 		}
 	}
 	now = now.Truncate(time.Millisecond)
-	return gateway.Manifest{Issuer: f.id, Version: now.UnixMilli(), IssuedAt: now.Truncate(time.Second), NextUpdate: now.Truncate(time.Second).Add(life),
+	return gateway.Manifest{Issuer: f.ID, Version: now.UnixMilli(), IssuedAt: now.Truncate(time.Second), NextUpdate: now.Truncate(time.Second).Add(life),
 		Count: len(lines), Digest: gateway.ManifestDigest(lines)}, err
-}
-
-// readDescriptor verifies a gateway's descriptor.
-func readDescriptor(name string) (*tokens.Descriptor, error) {
-	if name == "" {
-		return nil, usage("--gateway FILE: name the gateway's descriptor (\"gardien descriptor\" prints it)")
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	d, err := tokens.ParseDescriptor(strings.TrimSpace(string(b)))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return d, nil
 }
