@@ -18,8 +18,9 @@
 //	drivers/* store configs systemd              rooms: never import each other
 //	gateway                                      words: this package
 //
-// Those that speak HTTP (api, uplink, cloud) stand on gateway/web, the one half-landing. A room that needs another's service declares a small interface of its own,
-// and cmd plugs it in. The rule is a test (arch_test.go).
+// Those that speak HTTP (api, uplink, cloud) stand on gateway/web, the one half-landing. A room
+// that needs another's service declares a small interface of its own, and cmd plugs it in. The
+// rule is a test (arch_test.go).
 //
 // What strangers rely on is contract.md. What is promised in numbers, and the test that
 // shows it, is promises.md; a test holds both against the code.

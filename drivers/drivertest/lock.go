@@ -28,16 +28,20 @@ type Lock struct {
 	trouble  gateway.LockState
 	fault    error
 	calls    int
+	called   chan struct{} // closed by the first call
 	changes  chan struct{}
 	faults   chan struct{}
 }
 
 // NewLock makes one that is locked.
 func NewLock() *Lock {
-	return &Lock{changed: make(chan struct{}), changes: make(chan struct{}, 1), faults: make(chan struct{}, 1)}
+	return &Lock{changed: make(chan struct{}), called: make(chan struct{}), changes: make(chan struct{}, 1), faults: make(chan struct{}, 1)}
 }
 
 func (l *Lock) String() string { return "drivertest lock" }
+
+// Called is closed when somebody has called it for the first time.
+func (l *Lock) Called() <-chan struct{} { return l.called }
 
 // Behave sets the manner of calls from now on, and of one that hangs.
 func (l *Lock) Behave(m Manner) {
@@ -98,7 +102,9 @@ func (l *Lock) Lock(ctx context.Context) error { return l.call(ctx, false) }
 
 func (l *Lock) call(ctx context.Context, unlock bool) error {
 	l.mu.Lock()
-	l.calls++
+	if l.calls++; l.calls == 1 {
+		close(l.called)
+	}
 	m, changed := l.manner, l.changed
 	l.mu.Unlock()
 	if err := ctx.Err(); err != nil {

@@ -46,8 +46,9 @@ func (c cable) send(f Frame, gap time.Duration) {
 }
 
 // TestKernelFrames: two readers at once, 500 cards of 26 bits each (100 with -short), at real
-// timing on the kernel's lines: every one is read, or the loss is told; none is read wrongly. An emulated machine on a busy host
-// loses an edge now and then: a card is held there until it is read, ten times at most.
+// timing on the kernel's lines: every one is read, or the loss is told; none is read wrongly. An
+// emulated machine on a busy host loses an edge now and then: a card is held there until it is
+// read, ten times at most.
 func TestKernelFrames(t *testing.T) {
 	chip := gpiosim.New(t, "A0", "A1", "B0", "B1")
 	for i := range 4 {

@@ -11,6 +11,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/cloud"
@@ -243,4 +245,22 @@ func TestTooMany(t *testing.T) {
 	if status, _, _ := s.call(t, iss, "GET", mailbox, ""); status != 200 {
 		t.Errorf("an issuer beside it: %d", status)
 	}
+}
+
+// TestLongPoll: with nothing to say, a poll is answered when its time is over, and at most after
+// 55 s.
+func TestLongPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		service := cloud.New(cloud.Opts{Mailbox: (&cloud.Fake{}).Mailbox(), Tokens: cloud.FakeTokens{}, Log: slog.New(slog.DiscardHandler)})
+		for wait, want := range map[int]time.Duration{0: 0, 20: 20 * time.Second, 300: 55 * time.Second} {
+			q := httptest.NewRequest("GET", fmt.Sprintf("%s/feed?epoch=e1&after=0&wait=%d", mailbox, wait), nil)
+			q.Header.Set("Authorization", "Bearer "+gw)
+			q.Header.Set("Accept", "application/json")
+			begun, w := time.Now(), httptest.NewRecorder()
+			service.ServeHTTP(w, q)
+			if took := time.Since(begun); w.Code != 200 || took != want || !strings.Contains(w.Body.String(), `"items":[]`) {
+				t.Errorf("wait %d: %d %s after %s, want it after %s", wait, w.Code, w.Body, took, want)
+			}
+		}
+	})
 }

@@ -110,6 +110,24 @@ func (o bubbleOS) Now() (time.Time, time.Duration, string) {
 	return time.Now(), time.Since(o.booted), "boot"
 }
 
+// inBubble runs a test in a bubble that begins on a Monday at 8 in Paris.
+func inBubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		zone, err := time.LoadLocation("Europe/Paris")
+		check(t, err)
+		time.Sleep(time.Until(time.Date(2027, 3, 1, 8, 0, 0, 0, zone)))
+		f(t)
+	})
+}
+
+// bubbled makes a house that can live in one.
+func (h *house) bubbled() *house {
+	h.os = bubbleOS{time.Now().Add(-time.Hour)}
+	h.listen = func() (net.Listener, error) { return newWire(), nil }
+	return h
+}
+
 // world is a gateway, a cloud and a carrier in one bubble.
 type world struct {
 	t       *testing.T
@@ -144,13 +162,10 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// inTwoDays runs a story in a bubble that begins on a Monday at 8 in Paris.
-func inTwoDays(t *testing.T, story func(*world)) {
+// inWorld runs a story of all three.
+func inWorld(t *testing.T, story func(*world)) {
 	dir := t.TempDir()
-	synctest.Test(t, func(t *testing.T) {
-		zone, err := time.LoadLocation("Europe/Paris")
-		check(t, err)
-		time.Sleep(time.Until(time.Date(2027, 3, 1, 8, 0, 0, 0, zone)))
+	inBubble(t, func(t *testing.T) {
 		w := &world{t: t, dir: dir, cloud: newWire()}
 		w.line = &line{to: w.cloud}
 		defer func() {
@@ -350,7 +365,7 @@ func entered(jti string) []string {
 // time: an entry that is good once, one of fixed hours, an outage over night with a restart in it,
 // a revocation that waits for its end, and a door that somebody left open.
 func TestTwoDays(t *testing.T) {
-	inTwoDays(t, func(w *world) {
+	inWorld(t, func(w *world) {
 		t := w.t // the bubble's
 		w.record()
 		hours, err := gateway.ParseHours("mon,tue,wed", "17:00-19:00")
