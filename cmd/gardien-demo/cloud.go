@@ -7,20 +7,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
 
 	"gardien/cmd/gardien-cloud/service"
+	"gardien/cmd/gardien-issuer/carrier"
 	"gardien/gateway"
 	"gardien/gateway/api"
-	"gardien/gateway/cloud"
-	"gardien/gateway/tokens"
-	"gardien/gateway/uplink"
-	"gardien/gateway/web"
 	"gardien/store/mailbox"
 )
 
@@ -28,36 +25,13 @@ const carrierID gateway.IssuerID = "colis-x.example"
 
 func (h *house) cloudURL() string { return "http://" + h.cable.Addr() }
 
-// makeCarrier makes the carrier's folder, as "gardien-issuer keygen" does.
-func (h *house) makeCarrier() error {
-	opening, err := tokens.GenerateOpening()
-	if err != nil {
-		return err
-	}
-	public, e1 := tokens.MarshalKeySet(h.carrier.PublicKey, &opening.PublicKey)
-	private, e2 := h.carrier.Marshal()
-	open, e3 := opening.Marshal()
-	if err := errors.Join(e1, e2, e3, os.Mkdir(h.folder(), 0o700)); err != nil {
-		return err
-	}
-	for name, b := range map[string][]byte{"jwks.json": public, "private.jwk": private, "opening.jwk": open,
-		"issuer.json": fmt.Appendf(nil, `{"id":%q}`, carrierID), "cloud.json": fmt.Appendf(nil, `{"url":%q}`, h.cloudURL())} {
-		if err := tokens.WriteFile(filepath.Join(h.folder(), name), b); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // carrierLetters is the carrier's side of the cloud. Its own way to it is another cable.
 type carrierLetters struct {
-	client  *uplink.Client
-	opening *tokens.OpeningKey
-	sealTo  *tokens.Descriptor
-	key     *tokens.SigningKey
-	after   int64
-	grants  map[string]bool // that were sent by the cloud
-	stop    func() error
+	*carrier.Carrier
+	to     *carrier.Gateway
+	after  int64
+	grants map[string]bool // that were sent by the cloud
+	stop   func() error
 }
 
 // open starts the cloud in this process, and enrols the carrier and the gateway.
@@ -85,57 +59,25 @@ func (s *story) open(ctx context.Context) error {
 		return err
 	}
 	s.cable.Retarget(listener.Addr().String())
-	u, err := url.Parse(direct)
-	if err != nil {
-		cancel()
-		return err
-	}
-	s.letters = &carrierLetters{key: s.carrier, grants: map[string]bool{}, stop: func() error { cancel(); return errors.Join(<-done, log.Close()) }}
-	s.letters.client = uplink.NewClient(uplink.ClientOpts{URL: u, Sign: func(now time.Time) (string, error) {
-		return tokens.SignAssertion(s.carrier, string(carrierID), direct, now)
-	}})
-	return s.enrol(ctx, running.Box)
+	s.letters = &carrierLetters{grants: map[string]bool{}, stop: func() error { cancel(); return errors.Join(<-done, log.Close()) }}
+	return s.enrol(ctx, running.Box, direct)
 }
 
-func (s *story) enrol(ctx context.Context, box *mailbox.Box) error {
+func (s *story) enrol(ctx context.Context, box *mailbox.Box, at string) error {
 	forCarrier, forGateway := gateway.NewSecret(gateway.NewJTI()), gateway.NewSecret(gateway.NewJTI())
 	end := time.Now().Add(time.Hour)
-	jwks, err := os.ReadFile(filepath.Join(s.folder(), "jwks.json"))
-	if err := errors.Join(err, box.AddCode(ctx, mailbox.KindIssuer, string(carrierID), forCarrier, end), box.AddCode(ctx, mailbox.KindGateway, string(s.gateway), forGateway, end)); err != nil {
-		return err
-	}
-	private, err := os.ReadFile(filepath.Join(s.folder(), "opening.jwk"))
-	if err == nil {
-		s.letters.opening, err = tokens.ParseOpeningKey(private)
-	}
+	err := errors.Join(box.AddCode(ctx, mailbox.KindIssuer, string(carrierID), forCarrier, end), box.AddCode(ctx, mailbox.KindGateway, string(s.gateway), forGateway, end))
 	if err != nil {
 		return err
 	}
-	if err := s.letters.client.Do(ctx, http.MethodPost, "/v1/issuers", cloud.IssuerEnrolment{Code: forCarrier.Reveal(), Iss: carrierID, JWKS: jwks}, nil); err != nil {
+	if s.letters.Carrier, err = s.carrier.Enrol(ctx, carrier.At{URL: at}, forCarrier.Reveal(), nil); err != nil {
 		return err
 	}
 	if err := s.client.Do(ctx, http.MethodPost, "/v1/cloud/enrolment", api.CloudEnrolment{Code: forGateway.Reveal()}, nil); err != nil {
 		return err
 	}
-	var d cloud.GatewayDescriptor
-	if err := s.letters.client.Do(ctx, http.MethodGet, "/v1/gateways/"+string(s.gateway), nil, &d); err != nil {
-		return err
-	}
-	s.letters.sealTo, err = tokens.ParseDescriptor(d.Descriptor)
+	s.letters.to, err = s.letters.Gateway(ctx, s.gateway)
 	return err
-}
-
-// send signs, seals and sends a grant, as "gardien-issuer grant" does.
-func (m *carrierLetters) send(ctx context.Context, g gateway.Grant) error {
-	text, err := tokens.SignGrant(m.key, m.sealTo.Gateway, g)
-	if err == nil {
-		text, err = tokens.Seal(text, tokens.TypGrant, m.sealTo.Seal)
-	}
-	if err != nil {
-		return err
-	}
-	return m.client.Do(ctx, http.MethodPut, "/v1/gateways/"+string(m.sealTo.Gateway)+"/items/"+gateway.ItemID(carrierID, g.ID.JTI),
-		cloud.ItemWrite{Kind: gateway.ItemGrant, Ver: g.Version, Exp: gateway.Midnight(g.NotAfter.Unix()), Body: text}, nil)
 }
 
 // news reads the carrier's events until one of a type and grant, and gives their types;
@@ -143,45 +85,41 @@ func (m *carrierLetters) send(ctx context.Context, g gateway.Grant) error {
 func (m *carrierLetters) news(ctx context.Context, last gateway.EventType, jti string) (list []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 12*time.Second)
 	defer cancel()
-	found := errors.New("found")
-	err = m.client.Stream(ctx, fmt.Sprintf("/v1/issuers/%s/feed?after=%d", carrierID, m.after), func(e web.Event) error {
-		var d gateway.Delivered
-		if e.Name != "event" {
+	opening, err := m.Opening()
+	if err != nil {
+		return nil, err
+	}
+	r := &carrier.Reader{Carrier: m.Carrier, Opening: opening}
+	err = r.Read(ctx, strconv.FormatInt(m.after, 10), func(name string, d carrier.Delivered) error {
+		if name != "event" {
 			return nil
 		}
-		if err := json.Unmarshal(e.Data, &d); err != nil {
-			return err
-		}
-		mailed, err := tokens.OpenEvent(m.opening, carrierID, d.Body, func(gateway.GatewayID) (tokens.KeySet, error) { return m.sealTo.Keys, nil })
-		if err != nil {
-			return err
-		}
 		var event gateway.Event
-		if err := json.Unmarshal(mailed.Event, &event); err != nil {
+		if err := json.Unmarshal(d.Event, &event); err != nil {
 			return err
 		}
-		if m.after = d.Seq; event.Sub == mailSub || m.grants[event.Grant] {
+		if m.after = d.Seq; event.Sub == cloudSub || m.grants[event.Grant] {
 			list = append(list, string(event.Type))
 			m.grants[event.Grant] = true
 		}
 		if event.Type == last && event.Grant == jti {
-			return found
+			return carrier.ErrDone
 		}
 		return nil
 	})
-	if errors.Is(err, found) {
+	if errors.Is(err, carrier.ErrDone) {
 		err = nil
 	}
 	return list, err
 }
 
-const mailSub = "parcel-4712"
+const cloudSub = "parcel-4712"
 
 // make makes a grant with a PIN, for one entry.
 func (m *carrierLetters) make() gateway.Grant {
-	now := time.Now().Truncate(time.Second)
-	return gateway.Grant{ID: gateway.GrantID{Issuer: carrierID, JTI: gateway.NewJTI()}, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
-		IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(time.Hour)}, Uses: 1, Sub: mailSub, PIN: gateway.DrawPIN(gateway.MaxPIN)}
+	g := carriersGrant(time.Hour)
+	g.Sub, g.PIN = cloudSub, gateway.DrawPIN(gateway.MaxPIN)
+	return g
 }
 
 func (s *story) cloud(ctx context.Context) error {
@@ -191,7 +129,7 @@ func (s *story) cloud(ctx context.Context) error {
 	}
 	s.say("The carrier, miles away, makes a grant with a PIN, seals it to the gateway, and posts it (gardien-issuer grant --gateway %s …).", s.gateway)
 	g := s.letters.make()
-	if err := errors.Join(s.letters.send(ctx, g), s.want(ctx, "grant_added")); err != nil {
+	if err := errors.Join(s.letters.to.Grant(ctx, g), s.want(ctx, "grant_added")); err != nil {
 		return err
 	}
 	fmt.Fprintf(s.out, "         It arrived by itself. The courier's phone shows the PIN %s; the cloud has never seen it.\n", g.PIN.Reveal())
@@ -211,7 +149,7 @@ func (s *story) cloud(ctx context.Context) error {
 func (s *story) cableCut(ctx context.Context) error {
 	s.say("Two more grants come down. Then the cable to the internet is cut.")
 	used, revoked := s.letters.make(), s.letters.make()
-	if err := errors.Join(s.letters.send(ctx, used), s.letters.send(ctx, revoked), s.want(ctx, "grant_added", "grant_added")); err != nil {
+	if err := errors.Join(s.letters.to.Grant(ctx, used), s.letters.to.Grant(ctx, revoked), s.want(ctx, "grant_added", "grant_added")); err != nil {
 		return err
 	}
 	s.cable.Refuse()
@@ -224,9 +162,11 @@ func (s *story) cableCut(ctx context.Context) error {
 		return err
 	}
 	s.say("Meanwhile the carrier revokes the other grant. The revocation waits at the cloud.")
-	gone := revoked
-	gone.Status, gone.Version, gone.PIN = gateway.GrantRevoked, 2, gateway.PIN{}
-	if err := s.letters.send(ctx, gone); err != nil {
+	gone, err := s.letters.to.Revocation(revoked.ID.JTI)
+	if err != nil {
+		return err
+	}
+	if err := s.letters.to.Grant(ctx, gone); err != nil {
 		return err
 	}
 	s.say("The cable is mended.")
@@ -260,7 +200,9 @@ func (s *story) cableCut(ctx context.Context) error {
 func (s *story) close() error {
 	err := s.stop(syscall.SIGTERM)
 	if s.letters != nil {
-		s.letters.client.Close()
+		if s.letters.Carrier != nil {
+			s.letters.Close()
+		}
 		err = errors.Join(err, s.letters.stop())
 	}
 	s.cable.Close()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"gardien/cmd/gardien-demo/cable"
+	"gardien/cmd/gardien-issuer/carrier"
 	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/gateway/tokens"
@@ -44,7 +44,7 @@ type house struct {
 	client  *api.Client
 	process *exec.Cmd
 	gateway gateway.GatewayID
-	carrier *tokens.SigningKey
+	carrier *carrier.Folder
 	cable   *cable.Cable // to the cloud
 }
 
@@ -57,13 +57,13 @@ func newHouse() (*house, error) {
 		return nil, err
 	}
 	h := &house{dir: dir, client: api.NewClient(filepath.Join(dir, "api.sock"))}
-	if h.carrier, err = tokens.GenerateES256(); err != nil {
+	if h.carrier, err = carrier.Create(h.folder(), carrierID); err != nil {
 		return nil, err
 	}
 	if h.cable, err = cable.New("127.0.0.1:1"); err != nil {
 		return nil, err
 	}
-	return h, errors.Join(h.makeCarrier(), os.WriteFile(h.config(), fmt.Appendf(nil, config, h.cloudURL()), 0o600))
+	return h, os.WriteFile(h.config(), fmt.Appendf(nil, config, h.cloudURL()), 0o600)
 }
 
 func (h *house) config() string { return filepath.Join(h.dir, "gardien.yaml") }
@@ -115,13 +115,16 @@ func (h *house) stop(sig syscall.Signal) error {
 	return err
 }
 
-// grant signs a carrier's grant.
-func (h *house) grant(key *tokens.SigningKey, length time.Duration) (string, error) {
+// carriersGrant is one entry for a courier.
+func carriersGrant(length time.Duration) gateway.Grant {
 	now := time.Now().Truncate(time.Second)
-	return tokens.SignGrant(key, h.gateway, gateway.Grant{
-		ID: gateway.GrantID{Issuer: "colis-x.example", JTI: gateway.NewJTI()}, Version: 1, Status: gateway.GrantActive,
-		Doors: []gateway.DoorID{"front"}, IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(length)}, Uses: 1, Sub: "parcel-4711",
-	})
+	return gateway.Grant{ID: gateway.GrantID{Issuer: carrierID, JTI: gateway.NewJTI()}, Version: 1, Status: gateway.GrantActive,
+		Doors: []gateway.DoorID{"front"}, IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(length)}, Uses: 1, Sub: "parcel-4711"}
+}
+
+// grant signs one, to be shown as a QR code.
+func (h *house) grant(length time.Duration) (string, error) {
+	return h.carrier.ByHand(&tokens.Descriptor{Gateway: h.gateway}).Sign(carriersGrant(length), false)
 }
 
 func (h *house) keys(ctx context.Context, keys string) error {

@@ -126,7 +126,7 @@ func (s *story) courier(ctx context.Context) error {
 
 func (s *story) carrierComes(ctx context.Context) error {
 	s.say("A carrier whom the resident allows has signed a grant; its courier shows it as a QR code.")
-	text, err := s.grant(s.carrier, time.Hour)
+	text, err := s.grant(time.Hour)
 	if err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (s *story) forger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	text, err := s.grant(key, time.Hour)
+	text, err := tokens.SignGrant(key, s.gateway, carriersGrant(time.Hour))
 	if err != nil {
 		return err
 	}
@@ -159,7 +159,7 @@ func (s *story) forger(ctx context.Context) error {
 		return err
 	}
 	s.say("Or changes one letter of a real one.")
-	if text, err = s.grant(s.carrier, time.Hour); err != nil {
+	if text, err = s.grant(time.Hour); err != nil {
 		return err
 	}
 	i := strings.LastIndexByte(text, '.') + 10
@@ -172,7 +172,7 @@ func (s *story) forger(ctx context.Context) error {
 
 func (s *story) powerCut(ctx context.Context) error {
 	s.say("A grant is used, and the daemon is killed with SIGKILL while the strike is released.")
-	text, err := s.grant(s.carrier, time.Hour)
+	text, err := s.grant(time.Hour)
 	if err != nil {
 		return err
 	}
@@ -192,7 +192,7 @@ func (s *story) powerCut(ctx context.Context) error {
 
 func (s *story) clockBack(ctx context.Context) error {
 	s.say("A grant of two seconds runs out unused.")
-	text, err := s.grant(s.carrier, 2*time.Second)
+	text, err := s.grant(2 * time.Second)
 	if err != nil {
 		return err
 	}
@@ -211,7 +211,7 @@ func (s *story) clockBack(ctx context.Context) error {
 		return err
 	}
 	s.say("Nor does it let a grant in that may be over for all it knows; residents still open.")
-	if text, err = s.grant(s.carrier, time.Hour); err != nil {
+	if text, err = s.grant(time.Hour); err != nil {
 		return err
 	}
 	if err := errors.Join(s.scan(ctx, text), s.denied(ctx, gateway.ClockUntrusted)); err != nil {
