@@ -54,6 +54,7 @@ var house = map[string]rule{
 	"drivers/evdev":        {ours: words, outside: []string{"github.com/holoplot/go-evdev"}},
 	"drivers/drivertest":   {ours: words, support: true},
 	"store":                {ours: words, outside: []string{"github.com/mattn/go-sqlite3"}},
+	"store/storetest":      {ours: []string{"gateway", "store"}, support: true},
 	"store/powercut":       {ours: []string{"gateway", "store"}, outside: []string{"github.com/mattn/go-sqlite3", "golang.org/x/sys"}, support: true},
 	"store/mailbox":        {ours: words, outside: []string{"github.com/mattn/go-sqlite3", "github.com/jackc/pgx/v5"}},
 	"store/mailbox/pgtest": {outside: []string{"github.com/jackc/pgx/v5"}, support: true},

@@ -6,10 +6,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,89 +47,6 @@ func TestTypingDuringARestore(t *testing.T) {
 	cancel()
 	typing.Wait()
 	h.open(t, "front", h.pinGrant(t, "front"))
-}
-
-// Each command has an id of its own and is good once: it is the issuer who knocks with them.
-func TestKnockWithCommands(t *testing.T) {
-	inBubble(t, func(t *testing.T) {
-		h := build(t).bubbled()
-		text := strings.Replace(houseYAML, "bearer: true,", "bearer: true, remote_unlock: true, knock: 2m,", 1)
-		if err := os.WriteFile(filepath.Join(h.dir, "g.yaml"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		h.start(t)
-		time.Sleep(2 * time.Second) // a command from before this process is over
-		command := func(jti string) gateway.Reason {
-			now := time.Now().Truncate(time.Second)
-			m := gateway.Command{Issuer: "colis-x.example", JTI: jti, Door: "front", IssuedAt: now, NotAfter: now.Add(25 * time.Second)}
-			return h.access.Present(context.Background(), "front", gateway.ReaderApp, gateway.CommandCredential{Command: m}).Reason
-		}
-		if r := command("one"); r != gateway.Knock {
-			t.Errorf("the first: %q", r)
-		}
-		if r := command("one"); r != gateway.UsesSpent {
-			t.Errorf("the first again: %q", r)
-		}
-		h.told(t, gateway.KnockedEvent, gateway.AccessDenied, gateway.AccessDenied)
-		time.Sleep(residentsTime)
-		if r := command("two"); r != "" {
-			t.Errorf("after the residents' time: %q", r)
-		}
-		if err := h.backend().Doors.Veto(t.Context(), api.Caller{}, "front"); err == nil {
-			t.Error("a veto against nobody")
-		}
-	})
-}
-
-// A card that is known with a PIN that is drawn: the card is what is wrong, and no PIN helps.
-func TestKnownCardWithPIN(t *testing.T) {
-	h := build(t)
-	h.start(t)
-	req := api.GrantRequest{Doors: []gateway.DoorID{"front"}, NotAfter: new(time.Now().Add(time.Hour)), Card: "26:1:2", PIN: true}
-	if _, err := h.backend().Grants.Make(t.Context(), api.Caller{}, req); err != nil {
-		t.Fatal(err)
-	}
-	_, err := h.backend().Grants.Make(t.Context(), api.Caller{}, req)
-	var p *api.Problem
-	if !errors.As(err, &p) || p.Status != 400 || !strings.Contains(p.Detail, "card") {
-		t.Errorf("%v", err)
-	}
-}
-
-// P6: however many grants end in a minute, their PINs are gone with the next sweep.
-func TestP6_ManyEndAtOnce(t *testing.T) {
-	h := build(t)
-	h.start(t)
-	const n = 330
-	now := time.Now().Truncate(time.Second)
-	err := h.store.Update(t.Context(), func(tx *store.Tx) error {
-		for i := range n {
-			id := gateway.GrantID{Issuer: "colis-x.example", JTI: fmt.Sprint("over-", i)}
-			tx.Grants.Put(gateway.Grant{ID: id, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"}, IssuedAt: now.Add(-time.Hour),
-				Period: gateway.Period{NotBefore: now.Add(-time.Hour), NotAfter: now.Add(-time.Minute)}}, []byte("digest"))
-			tx.Codes.Put(gateway.PINRecord{Grant: id, Door: "front", Length: 8}, fmt.Append(nil, "mac-", i))
-		}
-		return tx.Err()
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := h.access.Sweep(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if live, err := h.livePINs(t.Context(), "front"); err != nil || live != 0 {
-		t.Errorf("%d PINs are live, %v", live, err)
-	}
-	list, err := h.store.Events(t.Context(), 0, 1000)
-	told := 0
-	for _, e := range list {
-		if e.Type == gateway.GrantExpired {
-			told++
-		}
-	}
-	if err != nil || told != n {
-		t.Errorf("%d of %d ends are told, %v", told, n, err)
-	}
 }
 
 // A database that somebody else has locked answers at once as it were, and its trouble is told

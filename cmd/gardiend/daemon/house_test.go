@@ -16,7 +16,6 @@ import (
 	"gardien/gateway/api"
 	"gardien/gateway/tokens"
 	"gardien/gateway/wallclock"
-	"gardien/store"
 )
 
 // house is a gateway under test, in this process, with a carrier.
@@ -124,7 +123,6 @@ func (h *house) proof(t testing.TB, key *tokens.SigningKey, door gateway.DoorID,
 	return p
 }
 
-// livePINs counts the live PINs of a door.
-func (h *house) livePINs(ctx context.Context, door gateway.DoorID) (int, error) {
-	return store.Look(ctx, h.store, func(tx *store.Tx) int { return tx.Codes.Live(door, gateway.GrantID{}) })
+func (h *house) scan(text string) gateway.Reason {
+	return h.access.Present(context.Background(), "front", "scanner", gateway.GrantCredential{Text: gateway.NewSecret(text)}).Reason
 }

@@ -121,13 +121,6 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 	})
 }
 
-// bubbled makes a house that can live in one.
-func (h *house) bubbled() *house {
-	h.os = bubbleOS{time.Now().Add(-time.Hour)}
-	h.listen = func() (net.Listener, error) { return newWire(), nil }
-	return h
-}
-
 // world is a gateway, a cloud and a carrier in one bubble.
 type world struct {
 	t       *testing.T

@@ -1,0 +1,55 @@
+package wallclock
+
+import (
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// Fake is a clock for tests of whoever asks what time it is. It shows time.Now, in a synctest
+// bubble the bubble's, and is synced until it is told otherwise.
+type Fake struct {
+	mu    sync.Mutex
+	state gateway.ClockState
+	floor time.Time
+	born  time.Time
+}
+
+// NewFake makes one.
+func NewFake() *Fake {
+	return &Fake{state: gateway.ClockSynced, floor: gateway.MinTime, born: time.Now()}
+}
+
+// Set makes the clock's state another. One that is undecided knows that it is later than its floor.
+func (f *Fake) Set(s gateway.ClockState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.state = s
+}
+
+// Read says what time it is.
+func (f *Fake) Read() gateway.Reading {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	now := time.Now()
+	r := gateway.Reading{Wall: now, Earliest: now, Latest: now, State: f.state, Boot: "boot", SinceBoot: time.Since(f.born)}
+	if f.state == gateway.ClockUndecided {
+		r.Earliest, r.Latest = f.floor, gateway.MaxTime
+	}
+	return r
+}
+
+// Raise raises the floor.
+func (f *Fake) Raise(t time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.floor = later(f.floor, t)
+}
+
+// Floor is what is kept of a reading.
+func (f *Fake) Floor(r gateway.Reading) time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return later(f.floor, r.Earliest)
+}
