@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -27,7 +26,6 @@ type house struct {
 	os      wallclock.OS // nil: the system's
 	devices func(*hardware.Devices)
 	board   func() gpio.Facts
-	listen  func() (net.Listener, error) // nil: on the socket
 	stop    func()
 }
 
@@ -72,7 +70,7 @@ func (h *house) start(t testing.TB) {
 	ready := make(chan *Gateway, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), OS: h.os, Log: quiet, wired: ready, devices: h.devices, board: h.board, Listen: h.listen})
+		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), OS: h.os, Log: quiet, wired: ready, devices: h.devices, board: h.board})
 	}()
 	select {
 	case h.Gateway = <-ready:
