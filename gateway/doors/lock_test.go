@@ -129,6 +129,22 @@ func TestLockStories(t *testing.T) {
 			t.Errorf("the lock was called %d times for three taps", n)
 		}
 	})
+	lockStory(t, "whoever wants all to be looked at waits for the call that is under way", func(t *testing.T, r *rig, l *drivertest.Lock) {
+		l.Behave(drivertest.Manner{Takes: 4 * s})
+		first := r.later("a")
+		synced := make(chan error, 1)
+		go func() { synced <- r.door.Sync(r.t.Context()) }()
+		pass(3 * s)
+		select {
+		case <-synced:
+			t.Error("it did not wait")
+		default:
+		}
+		pass(2 * s)
+		if err := errors.Join(<-first, <-synced); err != nil {
+			t.Error(err)
+		}
+	})
 	lockStory(t, "one that is not there can be moved for nobody", func(t *testing.T, r *rig, l *drivertest.Lock) {
 		l.Break(fmt.Errorf("unplugged: %w", gateway.ErrAbsent))
 		r.ailing(gateway.LockFaulty)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -77,6 +78,29 @@ func TestStrayStrike(t *testing.T) {
 			t.Errorf("stuck %v, released %v", r.door.Stuck(), l.Unlocked())
 		}
 		r.stop()
+	})
+}
+
+// brokenStrike has a bug.
+type brokenStrike struct{ fakeStrike }
+
+func (*brokenStrike) Release(context.Context) error { panic("index out of range") }
+
+// A bug in a strike's driver is a fault of its door, told with where it is; the daemon goes on.
+func TestDriversBug(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{t: t, strike: &fakeStrike{}, contact: newFakeContact(), rex: make(fakeREX, 8), journal: &fakeJournal{}, secure: func() {}}
+		r.hw = Hardware{Strike: &brokenStrike{}, Contact: r.contact, REX: r.rex}
+		r.start(settings())
+		defer r.stop()
+		err := <-r.later("a")
+		if !errors.Is(err, gateway.ErrFault) || !strings.Contains(err.Error(), "index out of range") || !strings.Contains(err.Error(), "stray_test.go") {
+			t.Error(err)
+		}
+		r.expect("door_fault a")
+		if v := r.door.View(); v.Strike != gateway.StrikeIsSecured || v.Blocked {
+			t.Errorf("%+v", v)
+		}
 	})
 }
 
