@@ -134,12 +134,11 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 	if s.head.seq != before.seq {
 		s.vitals.newest.Store(s.head.seq)
 		s.watchers.wake()
-		s.commits++
-		if s.commits%commitsPerLook == 0 {
-			select {
-			case s.grown <- struct{}{}:
-			default:
-			}
+	}
+	if s.commits++; s.commits%commitsPerLook == 0 {
+		select {
+		case s.grown <- struct{}{}:
+		default:
 		}
 	}
 	return nil

@@ -23,7 +23,7 @@ const (
 // may have failed. The kernel then takes pages for clean that never reached the disk, and
 // the next fsync says nothing: a Follow would be a hole in the WAL, behind which recovery
 // drops every commit (TestFailedSync). A file that is smaller than walSize grows to it:
-// recovery ends at the zeros, as no frame has the salt 0.
+// recovery ends at the zeros, as no frame is of page 0.
 func (c *connection) rewrite() error {
 	if !c.doubt {
 		return nil
@@ -65,17 +65,18 @@ func (c *connection) rewrite() error {
 	return nil
 }
 
-// grow fills the WAL with zeros up to its size. On a full disk it stays as it is: SQLite makes
-// it grow where it must.
+// grow fills the WAL with zeros up to its size. On a disk without that room it stays as it is, and
+// takes nothing from others: SQLite makes it grow where it must.
 func (c *connection) grow(f *os.File, size int64) {
 	zeros := make([]byte, 64<<10)
-	for size < walSize {
-		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), walSize-size)], size)
-		rewritten(f.Name(), size, size, zeros[:n])
-		if size += int64(n); err != nil {
-			c.log.Debug("store: no room for the write-ahead log ahead of time", "err", err)
+	for at := size; at < walSize; {
+		n, err := f.WriteAt(zeros[:min(int64(len(zeros)), walSize-at)], at)
+		if err != nil {
+			c.log.Debug("store: no room for the write-ahead log ahead of time", "err", errors.Join(err, f.Truncate(size)))
 			return
 		}
+		rewritten(f.Name(), at, at, zeros[:n])
+		at += int64(n)
 	}
 }
 
@@ -91,7 +92,7 @@ func checkpoint(ctx context.Context, conn *sql.Conn, mode string) (frames int64,
 		return 0, err
 	}
 	if busy != 0 {
-		return 0, fmt.Errorf("checkpoint: a reader is in the way")
+		return 0, fmt.Errorf("checkpoint: another one, or a reader, is in the way")
 	}
 	return frames, nil
 }

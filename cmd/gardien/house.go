@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"gardien/gateway"
 	"gardien/gateway/api"
 )
 
@@ -227,7 +228,7 @@ func (t *tool) residentCmd() *cobra.Command {
 	var doors []string
 	duress := &cobra.Command{Use: "duress ID", Short: "Make a resident's duress PIN: it opens as any other and raises a silent event", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			made, err := post[api.GrantMade](cmd, t, "/v1/residents/"+url.PathEscape(args[0])+"/duress", map[string]any{"doors": doors})
+			made, err := post[api.GrantMade](cmd, t, "/v1/residents/"+url.PathEscape(args[0])+"/duress", api.DuressRequest{Doors: asDoors(doors)})
 			if err != nil {
 				return err
 			}
@@ -318,4 +319,11 @@ been used since the backup; make them again.`,
 			}
 			return t.done("restored; grants with limited uses from before now are void")
 		}}
+}
+
+func asDoors(names []string) (list []gateway.DoorID) {
+	for _, n := range names {
+		list = append(list, gateway.DoorID(n))
+	}
+	return list
 }

@@ -147,7 +147,7 @@ func (s *Server) mailbag(r *request) (Answer, error) {
 		}
 		// Unknown members of an item are somebody's future: they are ignored. An item that
 		// is none is rejected by itself and blocks no other (N7).
-		if err := json.Unmarshal(raw, &items[i]); err != nil {
+		if err := web.Decode(raw, &items[i], web.OthersPass); err != nil {
 			items[i] = MailbagItem{}
 		}
 	}

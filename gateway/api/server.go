@@ -259,6 +259,9 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 		s.log.Error("a request failed", "method", r.Method, "path", r.Pattern, "err", err)
 		p = Fail(http.StatusInternalServerError, "fault", "the gateway could not do it; its log says why (journalctl -u gardiend)")
 	}
+	if p.Status == http.StatusTooManyRequests { // what it is about lasts for a minute
+		w.Header().Set("Retry-After", "30")
+	}
 	web.WriteProblem(w, p, nil)
 }
 

@@ -32,13 +32,14 @@ type Socket struct {
 	ready   chan struct{}
 	once    sync.Once
 	own     func() (net.Listener, error)
+	vouched bool // the kernel says who calls
 	gid     int
 }
 
 // NewSocket makes the task. With listen not nil it serves there in place of the path; callers are
 // nobody's then, for no kernel vouches for them.
 func NewSocket(path string, listen func() (net.Listener, error), h http.Handler, log *slog.Logger) *Socket {
-	s := &Socket{path: path, handler: h, log: log, ready: make(chan struct{}), own: listen}
+	s := &Socket{path: path, handler: h, log: log, ready: make(chan struct{}), own: listen, vouched: listen == nil}
 	if s.own == nil {
 		s.own = s.listen
 	}
@@ -58,7 +59,7 @@ func (s *Socket) Run(ctx context.Context) error {
 	}
 	srv := newHTTPServer(s.handler, s.log)
 	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
-		return withCaller(ctx, Caller{Local: s.trusted(c)})
+		return withCaller(ctx, Caller{Local: s.vouched && s.trusted(c)})
 	}
 	s.once.Do(func() { close(s.ready) })
 	if err := web.Serve(ctx, srv, l, 3*time.Second); err != nil {

@@ -256,7 +256,7 @@ type Residents struct {
 
 // DuressRequest asks for a resident's duress PIN.
 type DuressRequest struct {
-	Doors []gateway.DoorID `json:"doors"`
+	Doors []gateway.DoorID `json:"doors,omitempty"` // absent: all
 }
 
 // Descriptor is the gateway's signed descriptor.

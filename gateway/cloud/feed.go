@@ -108,7 +108,7 @@ func (s *Service) poll(r *request, p gateway.Position, page gateway.FeedPage, gr
 		}
 	}
 	page.Time = s.stamp()
-	return reply(r.w, http.StatusOK, page)
+	return web.Reply(r.w, http.StatusOK, page)
 }
 
 func (s *Service) stamp() string { return s.Now().UTC().Format(time.RFC3339) }

@@ -107,7 +107,7 @@ func (s *Service) enrolGateway(r *request) error {
 	if err := s.Mailbox.Registry.EnrolGateway(r.Context(), gateway.NewSecret(in.Code), reg, r.now); err != nil {
 		return err
 	}
-	return reply(r.w, http.StatusCreated, Enrolled{string(reg.ID)})
+	return web.Reply(r.w, http.StatusCreated, Enrolled{string(reg.ID)})
 }
 
 func (s *Service) updateGateway(r *request) error {
@@ -125,7 +125,7 @@ func (s *Service) updateGateway(r *request) error {
 	if err := s.Mailbox.Registry.UpdateGateway(r.Context(), reg); err != nil {
 		return err
 	}
-	return reply(r.w, http.StatusOK, Enrolled{string(reg.ID)})
+	return web.Reply(r.w, http.StatusOK, Enrolled{string(reg.ID)})
 }
 
 func (s *Service) descriptor(r *request) error {
@@ -141,7 +141,7 @@ func (s *Service) descriptor(r *request) error {
 	if !listens || !found {
 		return notListed()
 	}
-	return reply(r.w, http.StatusOK, GatewayDescriptor{gw, text})
+	return web.Reply(r.w, http.StatusOK, GatewayDescriptor{gw, text})
 }
 
 func (s *Service) snapshot(r *request) error {
@@ -154,7 +154,7 @@ func (s *Service) snapshot(r *request) error {
 	if err != nil {
 		return err
 	}
-	return reply(r.w, http.StatusOK, snap)
+	return web.Reply(r.w, http.StatusOK, snap)
 }
 
 func (s *Service) upload(r *request) error {
@@ -178,7 +178,7 @@ func (s *Service) upload(r *request) error {
 		return err
 	}
 	s.metrics.letters.Add(float64(len(in.Letters)))
-	return reply(r.w, http.StatusOK, Acknowledged{ack})
+	return web.Reply(r.w, http.StatusOK, Acknowledged{ack})
 }
 
 func (s *Service) putItem(r *request) error {
@@ -214,7 +214,7 @@ func (s *Service) putItem(r *request) error {
 		status = http.StatusCreated
 		s.metrics.items.WithLabelValues(kindLabel(i.Kind)).Inc()
 	}
-	return reply(r.w, status, Written{seq})
+	return web.Reply(r.w, status, Written{seq})
 }
 
 // kindLabel bounds what strangers can make of a label.
@@ -241,7 +241,7 @@ func (s *Service) enrolIssuer(r *request) error {
 	if err := s.Mailbox.Registry.EnrolIssuer(r.Context(), gateway.NewSecret(in.Code), in.Iss, keyID, compactJSON(in.JWKS), r.now); err != nil {
 		return err
 	}
-	return reply(r.w, http.StatusCreated, Enrolled{string(in.Iss)})
+	return web.Reply(r.w, http.StatusCreated, Enrolled{string(in.Iss)})
 }
 
 func (s *Service) updateIssuer(r *request) error {
@@ -255,7 +255,7 @@ func (s *Service) updateIssuer(r *request) error {
 	if err := s.Mailbox.Registry.UpdateIssuer(r.Context(), r.issuer, compactJSON(in.JWKS)); err != nil {
 		return err
 	}
-	return reply(r.w, http.StatusOK, Enrolled{string(r.issuer)})
+	return web.Reply(r.w, http.StatusOK, Enrolled{string(r.issuer)})
 }
 
 // compactJSON gives valid JSON without white space, so that equal sets are equal texts.
@@ -272,5 +272,5 @@ func (s *Service) fleet(r *request) error {
 	if err != nil {
 		return err
 	}
-	return reply(r.w, http.StatusOK, Fleet{list})
+	return web.Reply(r.w, http.StatusOK, Fleet{list})
 }

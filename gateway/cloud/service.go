@@ -150,7 +150,11 @@ func New(o Opts) *Service {
 // Streams is how many streams are open.
 func (s *Service) Streams() int { return s.limits.streams() }
 
-func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.mux.ServeHTTP(w, r) }
+func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// The client may take long, as over a thin line, and not for ever. Streams have their own.
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
+	s.mux.ServeHTTP(w, r)
+}
 
 // health says whether the database answers.
 func (s *Service) health(w http.ResponseWriter, r *http.Request) {
@@ -160,7 +164,7 @@ func (s *Service) health(w http.ResponseWriter, r *http.Request) {
 		web.WriteProblem(w, gateway.Fail(http.StatusServiceUnavailable, "unavailable", "the database does not answer"), nil)
 		return
 	}
-	reply(w, http.StatusOK, map[string]bool{"ok": true})
+	web.Reply(w, http.StatusOK, map[string]bool{"ok": true})
 }
 
 // request is what a handler sees: the principal that the route asks for is set.
@@ -335,12 +339,6 @@ func (r *request) read(limit int64, v any) error {
 		return err
 	}
 	return web.Decode(b, v, web.OthersPass)
-}
-
-// reply answers; the client may take long, as over a thin line.
-func reply(w http.ResponseWriter, status int, v any) error {
-	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout))
-	return web.Reply(w, status, v)
 }
 
 // fail turns what went wrong into an answer.

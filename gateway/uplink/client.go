@@ -230,6 +230,13 @@ func (c *Client) assertion() (string, error) {
 	return token, err
 }
 
+// KeyChanged has the next request sign an assertion of its own.
+func (c *Client) KeyChanged() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.token = ""
+}
+
 // adopt takes the time that a cloud told for assertions, and for nothing else: they are
 // for this cloud only.
 func (c *Client) adopt(date string) bool {

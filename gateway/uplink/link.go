@@ -3,6 +3,7 @@ package uplink
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,6 +23,9 @@ func WatchLink(ctx context.Context, log *slog.Logger) <-chan struct{} {
 	}
 	if err != nil {
 		log.Info("links that come up are not noticed at once", "err", err)
+		if fd >= 0 {
+			unix.Close(fd)
+		}
 		return up
 	}
 	socket := os.NewFile(uintptr(fd), "rtnetlink") // the runtime's poller waits for it
@@ -29,8 +33,15 @@ func WatchLink(ctx context.Context, log *slog.Logger) <-chan struct{} {
 	go func() {
 		buf := make([]byte, 64<<10)
 		seen := links{}
-		for ctx.Err() == nil {
-			n, err := socket.Read(buf) // an error is an overrun, or the end of ctx
+		for {
+			n, err := socket.Read(buf)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil && !errors.Is(err, unix.ENOBUFS) { // that is an overrun: some news is lost
+				log.Info("links that come up are not noticed at once any more", "err", err)
+				return
+			}
 			if err == nil && seen.cameUp(buf[:n]) {
 				select {
 				case up <- struct{}{}:

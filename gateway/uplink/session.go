@@ -89,7 +89,7 @@ func (s *session) register(ctx context.Context, registered string) error {
 // follow follows the feed, over snapshots, until something ends it.
 func (s *session) follow(ctx context.Context, cancel context.CancelCauseFunc) error {
 	until := time.Now().Add(pollFor)
-	var idle backoff
+	idle := backoff{jitter: s.u.Jitter}
 	for {
 		p, err := s.u.Feed.Position(ctx)
 		if err != nil {

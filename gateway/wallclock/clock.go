@@ -349,9 +349,12 @@ func (c *Clock) Run(ctx context.Context) error {
 		r := c.Read()
 		c.mu.Lock()
 		now, told, by := c.unsaved, c.told, c.by
-		c.told, c.by = r.State, ""
-		c.mu.Unlock()
+		c.told = r.State
 		trusted := r.State != gateway.ClockUndecided
+		if trusted == (told == gateway.ClockUndecided) { // it is told now, or not true any more
+			c.by = ""
+		}
+		c.mu.Unlock()
 		switch {
 		case trusted && told == gateway.ClockUndecided:
 			c.notify(ctx, gateway.Event{Type: gateway.ClockTrusted, Resident: by})

@@ -73,6 +73,9 @@ func Decode(body []byte, v any, others Members) error {
 // read themselves, see to what is in them.
 func fits(t reflect.Type, raw json.RawMessage, others Members, at string) error {
 	raw = bytes.TrimSpace(raw)
+	if t == reflect.TypeFor[json.RawMessage]() {
+		return nil // its reader sees to it
+	}
 	if string(raw) == "null" {
 		return fmt.Errorf("%s is null", name(at))
 	}

@@ -6,7 +6,7 @@ CREATE UNIQUE INDEX events_up ON events (up) WHERE up IS NOT NULL;
 
 -- What the mailbox has for us, by the digest of each item; taken is 0 for one that was
 -- rejected, which is looked at again when the rules have changed.
-CREATE TABLE items (
+CREATE TABLE mail (
   id    TEXT PRIMARY KEY,
   sum   BLOB NOT NULL,
   taken INTEGER NOT NULL

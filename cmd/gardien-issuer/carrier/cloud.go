@@ -52,7 +52,11 @@ func (f *Folder) Connect(dial Dial) (*Carrier, error) {
 	if err := json.Unmarshal(b, &at); err != nil {
 		return nil, fmt.Errorf("%s/cloud.json: %w", f.Dir, err)
 	}
-	return f.connect(at, dial)
+	c, err := f.connect(at, dial)
+	if err != nil {
+		return nil, fmt.Errorf("%s/cloud.json: %w", f.Dir, err)
+	}
+	return c, nil
 }
 
 func (f *Folder) connect(at At, dial Dial) (*Carrier, error) {
@@ -73,7 +77,7 @@ func (f *Folder) connect(at At, dial Dial) (*Carrier, error) {
 		config = &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
 	}
 	client := uplink.NewClient(uplink.ClientOpts{URL: u, TLS: config, Dial: dial, Sign: func(now time.Time) (string, error) {
-		return tokens.SignAssertion(f.key, string(f.ID), gateway.Origin(u), now)
+		return tokens.SignAssertion(f.signingKey(), string(f.ID), gateway.Origin(u), now)
 	}})
 	return &Carrier{f, client}, nil
 }

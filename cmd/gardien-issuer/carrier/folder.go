@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gardien/gateway"
@@ -24,11 +25,19 @@ type Folder struct {
 	Dir string
 	ID  gateway.IssuerID
 
-	key *tokens.SigningKey
+	key atomic.Pointer[tokens.SigningKey]
+}
+
+func newFolder(dir string, id gateway.IssuerID, key *tokens.SigningKey) *Folder {
+	f := &Folder{Dir: dir, ID: id}
+	f.key.Store(key)
+	return f
 }
 
 // KeyID is the thumbprint of the signing key.
-func (f *Folder) KeyID() string { return f.key.KeyID() }
+func (f *Folder) KeyID() string { return f.signingKey().KeyID() }
+
+func (f *Folder) signingKey() *tokens.SigningKey { return f.key.Load() }
 
 // about is issuer.json.
 type about struct {
@@ -53,12 +62,16 @@ func replaceFile(name string, b []byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
 		return err
 	}
-	next := fmt.Sprintf("%s.%d.new", name, os.Getpid())
-	os.Remove(next)
-	if err := tokens.WriteFile(next, b); err != nil {
+	next, err := os.CreateTemp(filepath.Dir(name), ".new-*")
+	if err != nil {
 		return err
 	}
-	return errors.Join(os.Chmod(next, mode), os.Rename(next, name))
+	defer os.Remove(next.Name()) // not there any more where all went well
+	_, err = next.Write(b)
+	if err := errors.Join(err, next.Chmod(mode), next.Sync(), next.Close()); err != nil {
+		return err
+	}
+	return os.Rename(next.Name(), name)
 }
 
 // Issued is one line of grants.jsonl; it never holds a PIN.
@@ -109,7 +122,7 @@ func Create(dir string, id gateway.IssuerID) (*Folder, error) {
 			return nil, err
 		}
 	}
-	return &Folder{dir, id, key}, nil
+	return newFolder(dir, id, key), nil
 }
 
 // Open reads a folder that Create made.
@@ -130,7 +143,7 @@ func Open(dir string) (*Folder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s/private.jwk: %w", dir, err)
 	}
-	return &Folder{dir, a.ID, key}, nil
+	return newFolder(dir, a.ID, key), nil
 }
 
 // remember appends to grants.jsonl, durably, before the document is handed out.

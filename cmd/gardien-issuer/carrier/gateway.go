@@ -25,6 +25,8 @@ type Gateway struct {
 	cloud *uplink.Client // nil: documents are handed over
 }
 
+var errByHand = errors.New("documents are carried to this gateway by hand: sign them")
+
 // ByHand is a gateway to which somebody carries documents.
 func (f *Folder) ByHand(d *tokens.Descriptor) *Gateway { return &Gateway{f, d, nil} }
 
@@ -47,7 +49,7 @@ func ReadDescriptor(name string) (*tokens.Descriptor, error) {
 // Sign writes a grant and remembers it. What crosses the cloud is sealed.
 func (to *Gateway) Sign(g gateway.Grant, seal bool) (string, error) {
 	gw := to.Descriptor
-	text, err := tokens.SignGrant(to.key, gw.Gateway, g)
+	text, err := tokens.SignGrant(to.signingKey(), gw.Gateway, g)
 	if err != nil {
 		return "", err
 	}
@@ -96,7 +98,7 @@ func (to *Gateway) SendGrant(ctx context.Context, g gateway.Grant, text string) 
 func (to *Gateway) Command(door gateway.DoorID) (m gateway.Command, text string, err error) {
 	now := time.Now().Truncate(time.Second)
 	m = gateway.Command{Issuer: to.ID, JTI: gateway.NewJTI(), IssuedAt: now, NotAfter: now.Add(gateway.CommandLife), Door: door}
-	text, err = tokens.SignCommand(to.key, to.Descriptor.Gateway, m)
+	text, err = tokens.SignCommand(to.signingKey(), to.Descriptor.Gateway, m)
 	if err == nil {
 		text, err = tokens.Seal(text, tokens.TypCommand, to.Descriptor.Seal)
 	}
@@ -110,6 +112,9 @@ func (to *Gateway) SendCommand(ctx context.Context, m gateway.Command, text stri
 
 // Unlock sends a command and waits for its event until ctx ends: nil, nil is no answer.
 func (to *Gateway) Unlock(ctx context.Context, m gateway.Command, text string) (outcome *gateway.Event, err error) {
+	if !to.ByCloud() {
+		return nil, errByHand
+	}
 	opening, err := to.Opening()
 	if err != nil {
 		return nil, err
@@ -170,7 +175,7 @@ func (to *Gateway) SignManifest(life time.Duration) (gateway.Manifest, string, e
 	if err != nil {
 		return m, "", err
 	}
-	text, err := tokens.SignManifest(to.key, to.Descriptor.Gateway, m)
+	text, err := tokens.SignManifest(to.signingKey(), to.Descriptor.Gateway, m)
 	if err == nil {
 		text, err = tokens.Seal(text, tokens.TypManifest, to.Descriptor.Seal)
 	}
@@ -180,6 +185,9 @@ func (to *Gateway) SignManifest(life time.Duration) (gateway.Manifest, string, e
 // send writes an item, and keeps it for Resend: it is sealed, so nobody but the gateway
 // can read it.
 func (to *Gateway) send(ctx context.Context, i gateway.Item) error {
+	if !to.ByCloud() {
+		return errByHand
+	}
 	if i.Kind != gateway.ItemCommand {
 		b, err := json.Marshal(i)
 		if err == nil {

@@ -28,7 +28,7 @@ func (c *Carrier) Rotate(ctx context.Context) (kid string, gateways int, err err
 	if err != nil {
 		return "", 0, err
 	}
-	jwks, err := tokens.MarshalKeySet(next.PublicKey, &opening.PublicKey, c.key.PublicKey)
+	jwks, err := tokens.MarshalKeySet(next.PublicKey, &opening.PublicKey, c.signingKey().PublicKey)
 	if err != nil {
 		return "", 0, err
 	}
@@ -46,6 +46,10 @@ func (c *Carrier) Rotate(ctx context.Context) (kid string, gateways int, err err
 	}
 	err = errors.Join(replaceFile(filepath.Join(c.Dir, "jwks.json"), append(jwks, '\n'), 0o644),
 		os.Rename(filepath.Join(c.Dir, nextFile), filepath.Join(c.Dir, "private.jwk")))
+	if err == nil {
+		c.key.Store(next)
+		c.cloud.KeyChanged()
+	}
 	return next.KeyID(), len(list), err
 }
 
@@ -74,7 +78,7 @@ func (c *Carrier) sendKeys(ctx context.Context, m gateway.Member, jwks []byte) e
 	to := &Gateway{c.Folder, d, c.cloud}
 	now := time.Now()
 	k := gateway.KeyRing{Issuer: c.ID, Version: now.UnixMilli(), IssuedAt: now.Truncate(time.Second), JWKS: jwks}
-	text, err := tokens.SignKeys(c.key, d.Gateway, k)
+	text, err := tokens.SignKeys(c.signingKey(), d.Gateway, k)
 	if err == nil {
 		text, err = tokens.Seal(text, tokens.TypKeys, d.Seal)
 	}

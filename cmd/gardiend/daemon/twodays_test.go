@@ -442,3 +442,21 @@ func ofTheGrant(jti string) (list []string) {
 	}
 	return list
 }
+
+// TestRotateTwice: a program that goes on signs with the key that it has changed to.
+func TestRotateTwice(t *testing.T) {
+	inWorld(t, func(w *world) {
+		t := w.t
+		for _, jti := range []string{"one", "two"} {
+			kid, gateways, err := w.carrier.Rotate(t.Context())
+			check(t, err)
+			if kid != w.carrier.KeyID() || gateways != 1 {
+				t.Errorf("key %s at %d gateways, the folder has %s", kid, gateways, w.carrier.KeyID())
+			}
+			w.record()
+			w.grant(jti, 1, "2027-03-01T09:00", "2027-03-01T12:00", nil)
+			w.expect("with key "+kid, "grant_added "+jti)
+			time.Sleep(time.Second) // keys have a version by the millisecond
+		}
+	})
+}

@@ -1,0 +1,2 @@
+-- What the feed holds are items.
+ALTER TABLE mail RENAME TO items;
