@@ -1,9 +1,7 @@
 package api_test
 
 import (
-	"bufio"
 	"context"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -68,36 +66,10 @@ func (s *served) call(t *testing.T, method, path, body string, headers ...string
 	if found {
 		client, url = s.remote, s.base+"/"+rest
 	}
-	q, err := http.NewRequest(method, url, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if who == "resident" && found {
-		q.Header.Set("Authorization", "Bearer token")
+		headers = append([]string{"Authorization", "Bearer token"}, headers...)
 	}
-	if body != "" {
-		q.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		q.Header.Set(headers[i], headers[i+1])
-	}
-	res, err := client.Do(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		lines := bufio.NewScanner(res.Body)
-		for lines.Scan() && !strings.Contains(answer, "id: 3") {
-			answer += lines.Text() + "\n"
-		}
-		return res.StatusCode, answer, res.Header
-	}
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(b), res.Header
+	return webtest.Call(t, client, method, url, body, "id: 3", headers...)
 }
 
 // each is one request of every route for each of its answers.

@@ -1,11 +1,9 @@
 package cloud_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -58,36 +56,10 @@ const (
 
 func (s *served) call(t *testing.T, who, method, path, body string, headers ...string) (status int, answer string, header http.Header) {
 	t.Helper()
-	q, err := http.NewRequest(method, s.url+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if who != anyone {
-		q.Header.Set("Authorization", "Bearer "+who)
+		headers = append([]string{"Authorization", "Bearer " + who}, headers...)
 	}
-	if body != "" {
-		q.Header.Set("Content-Type", "application/json")
-	}
-	for i := 0; i+1 < len(headers); i += 2 {
-		q.Header.Set(headers[i], headers[i+1])
-	}
-	res, err := s.client.Do(q)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
-		lines := bufio.NewScanner(res.Body)
-		for lines.Scan() && !strings.Contains(answer, "event: head") {
-			answer += lines.Text() + "\n"
-		}
-		return res.StatusCode, answer, res.Header
-	}
-	b, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return res.StatusCode, string(b), res.Header
+	return webtest.Call(t, s.client, method, s.url+path, body, "event: head", headers...)
 }
 
 var (

@@ -2,17 +2,10 @@ package daemon
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -191,14 +184,8 @@ func inWorld(t *testing.T, story func(*world)) {
 
 func (w *world) startCloud() {
 	w.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(w.t, err)
-	cert := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, DNSNames: []string{"cloud.example"}}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, key.Public(), key)
-	check(w.t, err)
-	check(w.t, os.WriteFile(filepath.Join(w.dir, "ca.pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600))
-	config := &tls.Config{MinVersion: tls.VersionTLS13, NextProtos: []string{"h2", "http/1.1"}, Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	config, ca := certified(w.t, &x509.Certificate{DNSNames: []string{"cloud.example"}})
+	check(w.t, os.WriteFile(filepath.Join(w.dir, "ca.pem"), ca, 0o600))
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan *service.Running, 1), make(chan error, 1)
 	go func() {

@@ -2,6 +2,7 @@
 package webtest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -206,4 +207,37 @@ func (c *Conformance) Complete() {
 			}
 		}
 	}
+}
+
+// Call sends a request with a JSON body ("": none) and headers, name and value in turn, and reads
+// the answer; of a stream it reads until a line contains enough.
+func Call(t testing.TB, client *http.Client, method, url, body, enough string, headers ...string) (status int, answer string, header http.Header) {
+	t.Helper()
+	q, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if body != "" {
+		q.Header.Set("Content-Type", "application/json")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		q.Header.Set(headers[i], headers[i+1])
+	}
+	res, err := client.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+		lines := bufio.NewScanner(res.Body)
+		for lines.Scan() && !strings.Contains(answer, enough) {
+			answer += lines.Text() + "\n"
+		}
+		return res.StatusCode, answer, res.Header
+	}
+	read, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(read), res.Header
 }
