@@ -23,7 +23,6 @@ type latch interface {
 	secure(context.Context) error
 	events() (released, secured gateway.EventType)
 	within() time.Duration
-	isLock() bool
 }
 
 type strikeLatch struct{ gateway.Strike }
@@ -31,7 +30,6 @@ type strikeLatch struct{ gateway.Strike }
 func (l strikeLatch) release(ctx context.Context) error { return l.Release(ctx) }
 func (l strikeLatch) secure(ctx context.Context) error  { return l.Secure(ctx) }
 func (strikeLatch) within() time.Duration               { return strikeWithin }
-func (strikeLatch) isLock() bool                        { return false }
 func (strikeLatch) events() (released, secured gateway.EventType) {
 	return gateway.StrikeReleased, gateway.StrikeSecured
 }
@@ -41,7 +39,6 @@ type lockLatch struct{ gateway.Lock }
 func (l lockLatch) release(ctx context.Context) error { return l.Unlock(ctx) }
 func (l lockLatch) secure(ctx context.Context) error  { return l.Lock.Lock(ctx) }
 func (lockLatch) within() time.Duration               { return lockWithin }
-func (lockLatch) isLock() bool                        { return true }
 func (lockLatch) events() (released, secured gateway.EventType) {
 	return gateway.LockUnlockedEvent, gateway.LockLockedEvent
 }

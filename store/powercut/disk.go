@@ -132,24 +132,6 @@ func NewDisk() *Disk {
 	}
 }
 
-// LoadDisk returns the model of the folder dir, all of whose content counts
-// as durable.
-func LoadDisk(dir string) (*Disk, error) {
-	d := NewDisk()
-	state, err := ReadState(dir)
-	if err != nil {
-		return nil, err
-	}
-	for path, data := range state {
-		ino := &inode{live: data, synced: bytes.Clone(data)}
-		d.names[path], d.durable[path] = ino, ino
-	}
-	return d, nil
-}
-
-// Applied returns the number of calls applied so far.
-func (d *Disk) Applied() int { return d.applied }
-
 // Version returns a number that stays the same as long as State(mode, seed)
 // is sure to return the same state.
 func (d *Disk) Version(mode Mode) int { return d.version[mode] }
@@ -242,7 +224,7 @@ func (d *Disk) open(op Op, key fdKey) error {
 		op.Created = true
 		return d.open(op, key)
 	case ino == nil:
-		return fmt.Errorf("not known to be there: start from LoadDisk if the folder was not empty")
+		return fmt.Errorf("not known to be there: the folder was not empty")
 	case op.Off != int64(len(ino.live)) && !d.Ignored(op.Path):
 		return fmt.Errorf("%d bytes long, but %d were recorded: something writes past the shim", op.Off, len(ino.live))
 	case op.Truncated:

@@ -188,6 +188,3 @@ func (w *AckWriter) append(op Op) error {
 	_, err = w.f.Write(buf)
 	return err
 }
-
-// Close closes the log.
-func (w *AckWriter) Close() error { return w.f.Close() }

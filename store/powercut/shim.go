@@ -56,6 +56,3 @@ type Trace struct {
 func (t Trace) Env() []string {
 	return []string{"LD_PRELOAD=" + t.Shim, "GARDIEN_TRACE_DIR=" + t.Dir, "GARDIEN_TRACE_LOG=" + t.Log, "GARDIEN_FAULT_FILE=" + t.Fault}
 }
-
-// Fired is the file that exists when the fault has struck.
-func (t Trace) Fired() string { return t.Fault + ".fired" }
