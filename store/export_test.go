@@ -12,7 +12,7 @@ func (s *Store) Conn() *sql.Conn { return s.conn }
 
 // CheckpointBeside is what Run does when the WAL has grown so far.
 func (s *Store) CheckpointBeside(ctx context.Context, atLeast int64) error {
-	db, err := sql.Open("sqlite3", dsn(s.path, ""))
+	db, err := sql.Open(driver, dsn(s.path, ""))
 	if err != nil {
 		return err
 	}

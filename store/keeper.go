@@ -30,7 +30,7 @@ func (k *Keeper) String() string { return "store" }
 // restarts the WAL is not a courier's.
 func (k *Keeper) Run(ctx context.Context) error {
 	s := k.store
-	db, err := sql.Open("sqlite3", dsn(s.path, ""))
+	db, err := sql.Open(driver, dsn(s.path, ""))
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

@@ -25,7 +25,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	}
 	defer os.RemoveAll(dir)
 	name := filepath.Join(dir, FileName)
-	db, err := sql.Open("sqlite3", dsn(s.path, "")) // a reader may not write, not even elsewhere
+	db, err := sql.Open(driver, dsn(s.path, "")) // a reader may not write, not even elsewhere
 	if err != nil {
 		return fmt.Errorf("store: backup: %w", err)
 	}
@@ -191,13 +191,19 @@ var carryOver = []string{
 		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,
 	`UPDATE grants SET used = max(grants.used, l.used), block = CASE WHEN l.ver = grants.ver THEN max(grants.block, l.block) ELSE grants.block END
 		FROM live.grants l WHERE l.iss = grants.iss AND l.jti = grants.jti`,
-	`INSERT INTO main.grants SELECT * FROM live.grants WHERE true ON CONFLICT (iss, jti) DO UPDATE SET
+	`INSERT INTO main.grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest)
+		SELECT iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest FROM live.grants
+		WHERE true ON CONFLICT (iss, jti) DO UPDATE SET
 		ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat, nbf = excluded.nbf, exp = excluded.exp,
-		uses = excluded.uses, block = excluded.block, ended = excluded.ended, schedule = excluded.schedule, sub = excluded.sub,
-		holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`,
+		uses = excluded.uses, block = excluded.block, ended = excluded.ended, stripped = excluded.stripped, schedule = excluded.schedule,
+		sub = excluded.sub, holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`,
 	`DELETE FROM pins WHERE duress IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
 	`DELETE FROM residents WHERE id IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
-	`INSERT INTO main.issuers SELECT * FROM live.issuers WHERE true ON CONFLICT (iss) DO UPDATE SET
+	`INSERT INTO main.issuers (iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
+			key_ver, key_set, key_file)
+		SELECT iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
+			key_ver, key_set, key_file FROM live.issuers WHERE true ON CONFLICT (iss) DO UPDATE SET
+		paused_until = CASE WHEN excluded.paused THEN excluded.paused_until ELSE paused_until END,
 		paused = max(paused, excluded.paused), heard = max(heard, excluded.heard), manifest = max(manifest, excluded.manifest),
 		key_ver = max(key_ver, excluded.key_ver), key_set = excluded.key_set, key_file = excluded.key_file`,
 	`UPDATE main.issuers SET man_ver = l.man_ver, man_iat = l.man_iat, man_next = l.man_next, man_count = l.man_count,
@@ -205,9 +211,9 @@ var carryOver = []string{
 	`INSERT OR IGNORE INTO main.commands SELECT * FROM live.commands`,
 	`DELETE FROM items`,
 	`DELETE FROM state WHERE key = 'feed'`,
-	`INSERT OR REPLACE INTO main.state SELECT * FROM live.state WHERE key = 'cloud'`,
-	`INSERT OR REPLACE INTO main.state SELECT * FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
-	`INSERT INTO main.state SELECT * FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
+	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key = 'cloud'`,
+	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
+	`INSERT INTO main.state (key, value) SELECT key, value FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
 }
 
 // Salvage reads the residents of a database that was set aside, as far as it can be
@@ -233,7 +239,7 @@ func (s *Store) Salvage() (n int) {
 	if errors.Join(os.WriteFile(name, b, 0o600), os.Truncate(name, length), os.WriteFile(name+"-wal", wal, 0o600)) != nil {
 		return 0
 	}
-	old, err := sql.Open("sqlite3", "file:"+(&url.URL{Path: name}).EscapedPath())
+	old, err := sql.Open(driver, "file:"+(&url.URL{Path: name}).EscapedPath())
 	if err != nil {
 		return 0
 	}

@@ -13,8 +13,6 @@ import (
 	"path/filepath"
 	"time"
 
-	_ "github.com/mattn/go-sqlite3" // the driver "sqlite3"
-
 	"gardien/gateway"
 )
 
@@ -150,7 +148,7 @@ func (s *Store) open() error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	if s.write, err = sql.Open("sqlite3", dsn(s.path, "&_txlock=immediate")); err != nil {
+	if s.write, err = sql.Open(driver, dsn(s.path, "&_txlock=immediate")); err != nil {
 		return err
 	}
 	s.write.SetMaxOpenConns(1)
@@ -170,7 +168,7 @@ func (s *Store) open() error {
 
 // readers opens up to n connections that cannot write.
 func readers(path string, n int) (*sql.DB, error) {
-	db, err := sql.Open("sqlite3", dsn(path, "&_query_only=on"))
+	db, err := sql.Open(driver, dsn(path, "&_query_only=on"))
 	if err == nil {
 		db.SetMaxOpenConns(n)
 		db.SetMaxIdleConns(1)
