@@ -54,6 +54,9 @@ const (
 	// DatabaseSetAside: the database was broken; the record starts anew and third
 	// parties are denied until a resident accepts it (D4).
 	DatabaseSetAside EventType = "database_set_aside"
+	// DatabaseRolledBack: the database is older than what it once acknowledged; limited grants from
+	// before are void, and third parties are denied until a resident accepts it (R1).
+	DatabaseRolledBack EventType = "database_rolled_back"
 	// TaskDown and TaskUp: a part that may fail alone (Device) does not work, or does again.
 	TaskDown EventType = "task_down"
 	TaskUp   EventType = "task_up"

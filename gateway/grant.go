@@ -63,4 +63,6 @@ type Resident struct {
 	ID       ResidentID
 	Name     string
 	PairedAt time.Time
+	// Unconfirmed: the resident came back with a backup, and may have been removed since (R3).
+	Unconfirmed bool
 }

@@ -116,8 +116,11 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		}
 		return err
 	}
-	if durable && s.head != before || durable && !s.synced {
+	if durable {
 		tx.saveHead()
+	}
+	if len(tx.away) > 0 {
+		tx.fail(s.removals.add(tx.away))
 	}
 	tx.flush()
 	if tx.err != nil {
@@ -129,7 +132,10 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		return s.failed(err)
 	}
 	tx.committed()
-	s.lost, s.synced = nil, durable
+	s.lost = nil
+	if durable && s.bearer != nil {
+		s.bearer.note(witnessOf(s.head, s.small))
+	}
 	s.vitals.sick.Store(false)
 	if s.head.seq != before.seq {
 		s.vitals.newest.Store(s.head.seq)

@@ -68,8 +68,8 @@ func (c *connection) migrate() error {
 	if err := c.conn.QueryRowContext(context.Background(), "PRAGMA user_version").Scan(&have); err != nil {
 		return err
 	}
-	if have > len(names) {
-		return fmt.Errorf("%s has schema %d, newer than this program's %d: install the newer Gardien again", c.path, have, len(names))
+	if have < 0 || have > len(names) {
+		return &brokenError{fmt.Errorf("it has schema %d, and this program knows those up to %d: if a newer Gardien wrote it, install that again and put the file back", have, len(names))}
 	}
 	for i, name := range names[have:] {
 		text, err := migrations.ReadFile(name)

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"path/filepath"
 )
 
 // For the tests of package store_test.
@@ -26,6 +28,9 @@ const CheckpointAt = checkpointAt
 // OnRewrite tells f of each rewriting of the WAL.
 func OnRewrite(f func(path string, size, off int64, b []byte)) { rewritten = f }
 
+// OnWitness tells f of each writing of the witness, which is not synced.
+func OnWitness(f func(path string, size int64, b []byte)) { witnessed = f }
+
 // Scrub is what Run does after Retain.
 func (s *Store) Scrub(ctx context.Context) error { return s.scrub(ctx) }
 
@@ -33,4 +38,14 @@ func (s *Store) Scrub(ctx context.Context) error { return s.scrub(ctx) }
 func (s *Store) ReadersForTest(n int) {
 	s.read.SetMaxOpenConns(n)
 	s.browse.SetMaxOpenConns(n)
+}
+
+// Edit changes the database of a folder that no store has open, as another program could.
+func Edit(dir, q string) error {
+	db, err := sql.Open(driver, dsn(filepath.Join(dir, FileName), "")+"&_foreign_keys=off")
+	if err != nil {
+		return err
+	}
+	_, err = db.Exec(q)
+	return errors.Join(err, db.Close())
 }

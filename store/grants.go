@@ -50,11 +50,18 @@ func (tx Grants) Put(g gateway.Grant, digest []byte) {
 			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0`,
 		g.ID.Issuer, g.ID.JTI, g.Version, g.Status, doors, g.IssuedAt.Unix(), g.NotBefore.Unix(), g.NotAfter.Unix(),
 		g.Uses, schedule, orNull(g.Sub), orNull(g.Holder), digest)
+	if g.ID.Issuer == gateway.HomeIssuer && g.Status == gateway.GrantRevoked {
+		tx.takeAway(func(r *removals) removal { return r.grant(g.ID, g.Version) })
+	}
 }
 
 // Block denies a grant here until a higher version of it comes.
 func (tx Grants) Block(id gateway.GrantID) {
-	tx.exec("UPDATE grants SET block = 1 WHERE iss = ? AND jti = ?", id.Issuer, id.JTI)
+	var version int64
+	if tx.exec("UPDATE grants SET block = 1 WHERE iss = ? AND jti = ?", id.Issuer, id.JTI) == 1 &&
+		tx.row("SELECT ver FROM grants WHERE iss = ? AND jti = ?", []any{id.Issuer, id.JTI}, &version) {
+		tx.takeAway(func(r *removals) removal { return r.grant(id, version) })
+	}
 }
 
 // Spend counts one entry of the grant, if it has one left: a conditional update,

@@ -18,6 +18,32 @@ func (tx House) Paused() (paused bool) { tx.get("paused", &paused); return pause
 // SetPaused pauses or resumes all third parties.
 func (tx House) SetPaused(paused bool) error { tx.put("paused", paused); return tx.err }
 
+// Quarantine says why third parties are kept out until a resident accepts what happened to the
+// database; "" where they are not. It is apart from a resident's pause, whose end does not end it.
+func (tx House) Quarantine() (why Quarantine) { tx.get("quarantine", &why); return why }
+
+// Quarantined reports whether there is one.
+func (tx House) Quarantined() bool { return tx.Quarantine() != "" }
+
+// SetQuarantine begins it, or ends it with "".
+func (tx House) SetQuarantine(why Quarantine) {
+	if why == "" {
+		tx.drop("quarantine")
+		return
+	}
+	tx.put("quarantine", why)
+}
+
+// Quarantine is what happened to the database.
+type Quarantine string
+
+// The ways in which the memory is not whole.
+const (
+	SetAside   Quarantine = "set_aside"   // it was broken, and begins anew
+	RolledBack Quarantine = "rolled_back" // it is older than what it once acknowledged
+	Restored   Quarantine = "restored"    // a backup that the database in use did not continue
+)
+
 // Throttle reads a reader's memory of wrong PINs.
 func (tx House) Throttle(r gateway.ReaderID) (t gateway.Throttle) {
 	tx.get("throttle/"+string(r), &t)
@@ -52,17 +78,17 @@ func (tx *core) void() (t time.Time) { tx.get("void", &t); return t }
 // voidBefore makes limited grants void that were made before the reading, with a
 // minute for issuers whose clock is ahead. Under an undecided clock nobody can
 // say how late it is, so all that exists, or claims a later iat than the floor,
-// falls under the pause that comes with it.
-func (tx *core) voidBefore(r gateway.Reading) error {
+// falls under the pause that comes with it. The epoch rises above that of the database that
+// this one follows.
+func (tx *core) voidBefore(r gateway.Reading, epoch int) {
 	at := r.Latest
 	if r.State == gateway.ClockUndecided {
 		at = r.Wall
 	}
 	tx.put("void", at.Add(time.Minute).UTC().Truncate(time.Second))
-	var epoch int
-	tx.get("epoch", &epoch)
-	tx.put("epoch", epoch+1)
-	return tx.err
+	var mine int
+	tx.get("epoch", &mine)
+	tx.put("epoch", max(mine, epoch)+1)
 }
 
 // ClockState is what the clock left at its last run.

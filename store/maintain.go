@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -81,16 +82,16 @@ func (s *Store) Restore(ctx context.Context, r io.Reader) error {
 		return fmt.Errorf("store: restore: %w: the file is broken", ErrNotBackup)
 	}
 	staged.clock = s.clock
-	if mine, theirs := s.owner(ctx), staged.owner(ctx); mine != theirs {
+	if mine, theirs := ownerOf(ctx, s.read), ownerOf(ctx, staged.read); mine != theirs {
 		return fmt.Errorf("store: restore: %w: it belongs to %q, this is %q: put that gateway's keys folder into the state folder first",
 			ErrNotBackup, theirs, mine)
 	}
 	return s.replace(ctx, staged)
 }
 
-// owner is the gateway that the database belongs to.
-func (s *Store) owner(ctx context.Context) (id gateway.GatewayID) {
-	stateOf(ctx, s.read, "gateway", &id)
+// ownerOf is the gateway that a database belongs to.
+func ownerOf(ctx context.Context, db *sql.DB) (id gateway.GatewayID) {
+	stateOf(ctx, db, "gateway", &id)
 	return id
 }
 
@@ -126,12 +127,18 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	if _, err := staged.conn.ExecContext(ctx, "ATTACH ? AS live", s.path); err != nil {
 		return fmt.Errorf("store: restore: %w", err)
 	}
-	staged.reports = s.reports
+	staged.reports, staged.removals = s.reports, s.removals
 	err := staged.Update(ctx, func(tx *Tx) error {
-		for _, q := range carryOver {
-			tx.exec(q)
+		continued, err := continues(s.conn, staged.head)
+		if err != nil {
+			return err
 		}
-		tx.voidBefore(s.clock.Read())
+		tx.carryOver(continued)
+		var epoch int
+		if err := stateOf(ctx, s.conn, "epoch", &epoch); err != nil {
+			return err
+		}
+		tx.voidBefore(s.clock.Read(), epoch)
 		tx.newLog(ctx, s)
 		tx.Record.Interrupt()
 		return tx.Record.Append(gateway.Event{Type: gateway.DatabaseRestored})
@@ -153,9 +160,42 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 	if err := s.reload(); err != nil {
 		return fmt.Errorf("store: restore: %w", s.failed(err))
 	}
-	s.synced = false
+	if s.bearer != nil {
+		s.bearer.note(witnessOf(s.head, s.small))
+	}
 	s.watchers.wake()
 	return nil
+}
+
+// continues reports whether the database in use was once where the backup is.
+func continues(live *sql.Conn, backup head) (bool, error) {
+	if backup.seq == 0 {
+		return true, nil
+	}
+	hash, found, err := hashOf(live, backup.seq)
+	return found && hash == hex.EncodeToString(backup.hash[:]), err
+}
+
+// carryOver keeps in a backup what it must not undo. Where the database in use did not continue
+// it, what was taken away since the backup is not known: third parties wait for a resident, and,
+// if the box has no list of who was removed there, residents for the console (R3).
+func (tx *Tx) carryOver(continued bool) {
+	for _, q := range carriedOver {
+		tx.exec(q)
+	}
+	if !continued && tx.House.Quarantine() == "" {
+		tx.House.SetQuarantine(Restored)
+	}
+	r := tx.s.removals
+	if r == nil {
+		return
+	}
+	var of string
+	if tx.get("removals", &of); of != r.id {
+		tx.exec("UPDATE residents SET confirmed = 0 WHERE id NOT IN (SELECT id FROM live.residents WHERE confirmed)")
+	}
+	tx.put("removals", r.id)
+	tx.applyRemovals()
 }
 
 // reload takes into memory what the writer knows of a database that was replaced.
@@ -183,10 +223,10 @@ func (tx *core) newLog(ctx context.Context, live *Store) {
 	tx.put("log", newLogID())
 }
 
-// carryOver is what a backup must not undo: the highest version of each grant, uses,
-// revocations and blocks, keys that an issuer rotated to, commands that came, residents who
-// were removed, pauses, lock-outs, the day's entries, the floor.
-var carryOver = []string{
+// carriedOver is what a backup must not undo: the highest version of each grant, uses,
+// revocations and blocks, keys that an issuer rotated to, commands that came, pauses, lock-outs,
+// the day's entries, the floor.
+var carriedOver = []string{
 	`DELETE FROM pins WHERE EXISTS (SELECT 1 FROM live.grants l JOIN main.grants m ON l.iss = m.iss AND l.jti = m.jti
 		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,
 	`UPDATE grants SET used = max(grants.used, l.used), block = CASE WHEN l.ver = grants.ver THEN max(grants.block, l.block) ELSE grants.block END
@@ -197,8 +237,6 @@ var carryOver = []string{
 		ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat, nbf = excluded.nbf, exp = excluded.exp,
 		uses = excluded.uses, block = excluded.block, ended = excluded.ended, stripped = excluded.stripped, schedule = excluded.schedule,
 		sub = excluded.sub, holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`,
-	`DELETE FROM pins WHERE duress IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
-	`DELETE FROM residents WHERE id IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
 	`INSERT INTO main.issuers (iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
 			key_ver, key_set, key_file)
 		SELECT iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
@@ -211,7 +249,7 @@ var carryOver = []string{
 	`INSERT OR IGNORE INTO main.commands SELECT * FROM live.commands`,
 	`DELETE FROM items`,
 	`DELETE FROM state WHERE key = 'feed'`,
-	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key = 'cloud'`,
+	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key IN ('cloud', 'quarantine')`,
 	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
 	`INSERT INTO main.state (key, value) SELECT key, value FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
 }
@@ -244,7 +282,9 @@ func (s *Store) Salvage() (n int) {
 		return 0
 	}
 	defer old.Close()
-	rows, err := old.Query("SELECT id, name, paired, token FROM residents")
+	var of string
+	stateOf(context.Background(), old, "removals", &of) // unreadable: as if it were another box's
+	rows, err := old.Query("SELECT id, name, paired, token, NOT confirmed FROM residents")
 	if err != nil {
 		return 0
 	}
@@ -253,10 +293,16 @@ func (s *Store) Salvage() (n int) {
 		var r gateway.Resident
 		var paired int64
 		var token []byte
-		if rows.Scan(&r.ID, &r.Name, &paired, &token) != nil {
+		if rows.Scan(&r.ID, &r.Name, &paired, &token, &r.Unconfirmed) != nil {
 			break
 		}
 		r.PairedAt = unix(paired)
+		if k := s.removals; k != nil {
+			if k.has(k.resident(r.ID)) {
+				continue
+			}
+			r.Unconfirmed = r.Unconfirmed || of != k.id
+		}
 		if s.Update(context.Background(), func(tx *Tx) error { return tx.Residents.Put(r, token) }) == nil {
 			n++
 		}
@@ -269,7 +315,9 @@ type Info struct {
 	Log      string `json:"log"`
 	Epoch    int    `json:"epoch"`
 	SetAside string `json:"set_aside,omitempty"`
-	Paused   bool   `json:"-"`
+	Paused   bool   `json:"-"` // third parties, by a resident or by the quarantine
+	// Quarantine says what happened to the database that keeps third parties out.
+	Quarantine Quarantine `json:"-"`
 }
 
 // About tells what status shows of the store.
@@ -278,7 +326,8 @@ func (s *Store) About(ctx context.Context) (i Info, err error) {
 	err = s.View(ctx, func(tx *Tx) error {
 		tx.get("log", &i.Log)
 		tx.get("epoch", &i.Epoch)
-		i.Paused = tx.House.Paused()
+		i.Quarantine = tx.House.Quarantine()
+		i.Paused = tx.House.Paused() || i.Quarantine != ""
 		return nil
 	})
 	return i, err

@@ -79,6 +79,14 @@ func (s *Store) MarkSent(ctx context.Context, log string, seq int64) error {
 	})
 }
 
+// beginLog begins a new log with what has not gone up, as far as it is known here.
+func (tx *core) beginLog() {
+	var at sent
+	tx.get("sent", &at)
+	tx.put("sent", sent{at.Up, at.Up})
+	tx.put("log", newLogID())
+}
+
 // firstUp is the first number of the outbox after one; where there is none, the next to come.
 func (tx *core) firstUp(after int64) int64 {
 	var n sql.NullInt64

@@ -24,6 +24,7 @@ type head struct {
 	seq  int64
 	hash [32]byte
 	up   int64 // the newest number of what goes up to issuers
+	n    int64 // durable commits so far
 }
 
 // savedHead is the head as of the last durable commit: a record whose tail was
@@ -31,6 +32,7 @@ type head struct {
 type savedHead struct {
 	Seq  int64  `json:"seq"`
 	Hash string `json:"hash"`
+	N    int64  `json:"n"`
 }
 
 // anchor is where the kept part of the chain begins.
@@ -128,7 +130,7 @@ func (tx *core) append(r gateway.Reading, e gateway.Event) {
 		tx.fail(err)
 		return
 	}
-	next := head{c.Seq, hash, tx.s.head.up}
+	next := head{c.Seq, hash, tx.s.head.up, tx.s.head.n}
 	var up any
 	if tx.s.reports(e.Issuer) {
 		next.up++
@@ -190,8 +192,10 @@ func (tx Record) Interrupt() (doors []gateway.DoorID) {
 	return doors
 }
 
+// saveHead notes where a durable commit ends.
 func (tx *core) saveHead() {
-	tx.put("head", savedHead{tx.s.head.seq, hex.EncodeToString(tx.s.head.hash[:])})
+	tx.s.head.n++
+	tx.put("head", savedHead{tx.s.head.seq, hex.EncodeToString(tx.s.head.hash[:]), tx.s.head.n})
 }
 
 // loadHead finds the end of the chain. Where the saved head is not in the record, a
@@ -218,16 +222,28 @@ func (s *Store) loadHead() error {
 		s.head, err = head{}, nil
 	}
 	copy(s.head.hash[:], hash)
-	if err != nil || stateOf(context.Background(), s.conn, "head", &saved) != nil || saved.Seq == 0 {
+	if err == nil {
+		err = stateOf(context.Background(), s.conn, "head", &saved)
+	}
+	s.head.n = saved.N
+	if err != nil || saved.Seq == 0 {
 		return err
 	}
-	var there bool
-	err = s.conn.QueryRowContext(context.Background(), "SELECT EXISTS (SELECT 1 FROM events WHERE seq = ? AND lower(hex(hash)) = ?)",
-		saved.Seq, saved.Hash).Scan(&there)
-	if !there {
-		s.head = head{seq: max(saved.Seq, s.head.seq), hash: unhex(saved.Hash)}
+	have, found, err := hashOf(s.conn, saved.Seq)
+	if err == nil && (!found || have != saved.Hash) {
+		s.head = head{seq: max(saved.Seq, s.head.seq), hash: unhex(saved.Hash), n: saved.N}
 	}
 	return err
+}
+
+// hashOf gives the hash of an event.
+func hashOf(conn *sql.Conn, seq int64) (text string, found bool, err error) {
+	var hash []byte
+	err = conn.QueryRowContext(context.Background(), "SELECT hash FROM events WHERE seq = ?", seq).Scan(&hash)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return hex.EncodeToString(hash), err == nil, err
 }
 
 const eventColumns = "seq, at, body, hash, sub, sub_salt, resident, resident_salt"
@@ -296,7 +312,7 @@ func (s *Store) Verify(ctx context.Context) (Verification, error) {
 		return Verification{}, fmt.Errorf("store: verify: %w", err)
 	}
 	defer conn.Close()
-	tx, at, ends, err := s.snapshot(ctx, conn)
+	tx, at, ends, err := snapshot(ctx, s, conn)
 	if err != nil {
 		return Verification{}, fmt.Errorf("store: verify: %w", err)
 	}
@@ -340,10 +356,10 @@ func (s *Store) Verify(ctx context.Context) (Verification, error) {
 
 // snapshot begins to read the record as of one instant: where it begins, and where it
 // ends by the database's word and by the writer's.
-func (s *Store) snapshot(ctx context.Context, conn *sql.Conn) (tx *sql.Tx, at anchor, ends [2]savedHead, err error) {
+func snapshot(ctx context.Context, s *Store, conn *sql.Conn) (tx *sql.Tx, at anchor, ends [2]savedHead, err error) {
 	s.writer.take() // no commit comes between the writer's word and the first read
 	defer s.writer.give()
-	ends[1] = savedHead{s.head.seq, hex.EncodeToString(s.head.hash[:])}
+	ends[1] = savedHead{Seq: s.head.seq, Hash: hex.EncodeToString(s.head.hash[:])}
 	at = origin
 	if tx, err = conn.BeginTx(ctx, nil); err != nil {
 		return nil, at, ends, err
@@ -450,8 +466,9 @@ func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
 		n += tx.exec("UPDATE events SET sub = NULL, sub_salt = NULL WHERE sub = ?", ref)
 		n += tx.exec("UPDATE events SET resident = NULL, resident_salt = NULL WHERE resident = ?", ref)
 		n += tx.exec("UPDATE grants SET sub = NULL WHERE sub = ?", ref)
-		n += tx.exec("DELETE FROM residents WHERE id = ?", ref)
-		n += tx.exec("DELETE FROM pins WHERE duress = ?", ref)
+		if tx.Residents.Remove(gateway.ResidentID(ref)) {
+			n++
+		}
 		if id, err := gateway.ParseGrantID(ref); err == nil { // a short id is one made at home
 			n += tx.exec(`UPDATE events SET sub = NULL, sub_salt = NULL WHERE sub IS NOT NULL
 				AND json_extract(body, '$.issuer') = ? AND json_extract(body, '$.grant') = ?`, id.Issuer, id.JTI)

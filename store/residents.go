@@ -13,15 +13,24 @@ type Residents struct{ *core }
 
 // Put stores a paired resident with the keyed hash of its token.
 func (tx Residents) Put(r gateway.Resident, token []byte) error {
-	tx.exec("INSERT INTO residents (id, name, token, paired) VALUES (?, ?, ?, ?)", r.ID, r.Name, token, r.PairedAt.Unix())
+	tx.exec("INSERT INTO residents (id, name, token, paired, confirmed) VALUES (?, ?, ?, ?, ?)", r.ID, r.Name, token, r.PairedAt.Unix(), !r.Unconfirmed)
 	return tx.err
+}
+
+// Confirm takes the console's word that a resident lives here, and reports whether there was need of it.
+func (tx Residents) Confirm(id gateway.ResidentID) bool {
+	return tx.exec("UPDATE residents SET confirmed = 1 WHERE id = ? AND confirmed = 0", id) == 1
 }
 
 // Remove removes a resident and its duress PINs, and reports whether there
 // was one.
 func (tx Residents) Remove(id gateway.ResidentID) bool {
 	tx.exec("DELETE FROM pins WHERE duress = ?", id)
-	return tx.exec("DELETE FROM residents WHERE id = ?", id) == 1
+	if tx.exec("DELETE FROM residents WHERE id = ?", id) == 0 {
+		return false
+	}
+	tx.takeAway(func(r *removals) removal { return r.resident(id) })
+	return true
 }
 
 // PutAnswer remembers an answer and forgets those from before expired.
@@ -34,10 +43,10 @@ func (tx Residents) PutAnswer(key, body, answer []byte, at, expired time.Time) e
 // List gives the paired residents.
 func (tx Residents) List() []gateway.Resident {
 	list := []gateway.Resident{}
-	tx.each("SELECT id, name, paired FROM residents ORDER BY paired, id", nil, func(rows *sql.Rows) error {
+	tx.each("SELECT id, name, paired, NOT confirmed FROM residents ORDER BY paired, id", nil, func(rows *sql.Rows) error {
 		var r gateway.Resident
 		var paired int64
-		err := rows.Scan(&r.ID, &r.Name, &paired)
+		err := rows.Scan(&r.ID, &r.Name, &paired, &r.Unconfirmed)
 		r.PairedAt = unix(paired)
 		list = append(list, r)
 		return err
@@ -45,10 +54,12 @@ func (tx Residents) List() []gateway.Resident {
 	return list
 }
 
-// HasToken reports whether the resident's token has this keyed hash.
-func (tx Residents) HasToken(id gateway.ResidentID, token []byte) bool {
+// HasToken reports whether the resident's token has this keyed hash, and whether the resident is
+// confirmed.
+func (tx Residents) HasToken(id gateway.ResidentID, token []byte) (has, confirmed bool) {
 	var have []byte
-	return tx.row("SELECT token FROM residents WHERE id = ?", []any{id}, &have) && subtle.ConstantTimeCompare(have, token) == 1
+	has = tx.row("SELECT token, confirmed FROM residents WHERE id = ?", []any{id}, &have, &confirmed) && subtle.ConstantTimeCompare(have, token) == 1
+	return has, has && confirmed
 }
 
 // Answer finds a remembered answer: the keyed hash of the request's body that it was

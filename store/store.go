@@ -44,7 +44,6 @@ type Store struct {
 	replaced bool              // by a restore, and not taken into memory yet
 	head     head
 	lost     *gateway.Reading // when the first of the writes failed that have failed since the last good one
-	synced   bool             // no Follow since the last Update
 	commits  int              // that wrote events
 
 	grown chan struct{} // holds a token when the WAL is worth a look
@@ -56,7 +55,14 @@ type Store struct {
 
 	watchers watchers
 	setAside string
-	reports  func(gateway.IssuerID) bool // whose events go up
+
+	bearer      *bearer // of the witness, once the clock is there
+	bornWitness witness // what the witness said at the start
+	rolledBack  string  // why the database is older than what it once acknowledged; "": it is not
+	amends      amends
+	removals    *removals // nil until KeepRemovals
+
+	reports func(gateway.IssuerID) bool // whose events go up
 }
 
 // Opts of a Store.
@@ -74,7 +80,7 @@ func Open(o Opts) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{connection: connection{path: filepath.Join(o.Dir, FileName), log: o.Log, stmts: map[string]*sql.Stmt{}, doubt: true}, zone: o.Zone,
-		writer: make(turn, 1), grown: make(chan struct{}, 1), synced: true, reports: func(gateway.IssuerID) bool { return false }}
+		writer: make(turn, 1), grown: make(chan struct{}, 1), reports: func(gateway.IssuerID) bool { return false }}
 	sweepCopies(s.path)
 	// SQLite takes an empty file for a new database, and deletes the WAL beside it.
 	missing := size(s.path) == 0
@@ -95,13 +101,16 @@ func Open(o Opts) (*Store, error) {
 		s.setAside = "(the file was missing)"
 		o.Log.Error("the database is missing; a new one starts, with third parties paused until a resident resumes them", "file", s.path)
 	}
-	if err == nil && o.Known && s.setAside == "" && s.owner(context.Background()) == "" {
+	if err == nil && o.Known && s.setAside == "" && ownerOf(context.Background(), s.read) == "" {
 		// A start that set a database aside was cut off before it could say so in the new one.
 		s.setAside = "(the database is new, and this gateway is not)"
 	}
 	if err != nil {
 		s.Close()
 		return nil, fmt.Errorf("store: %w", err)
+	}
+	if s.setAside != "" { // the new one is not older than it was
+		s.rolledBack, s.amends = "", amends{}
 	}
 	return s, nil
 }
@@ -155,10 +164,19 @@ func (s *Store) open() error {
 	if s.conn, err = s.write.Conn(context.Background()); err != nil {
 		return classify(err)
 	}
-	for _, step := range []func() error{s.setPageSize, s.readBack, s.quickCheck, s.migrate, s.loadState, s.loadHead, s.tryWrite} {
+	for _, step := range []func() error{s.setPageSize, s.readBack} {
 		if err := step(); err != nil {
 			return classify(err)
 		}
+	}
+	look := inspector{s: s}
+	for _, step := range []func() error{s.quickCheck, s.migrate, look.schema, look.rows, s.loadState, s.loadHead, look.recency} {
+		if err := step(); err != nil {
+			return unusable(err)
+		}
+	}
+	if err := s.tryWrite(); err != nil {
+		return classify(err)
 	}
 	if s.read, err = readers(s.path, 4); err == nil {
 		s.browse, err = readers(s.path, 2)
@@ -212,21 +230,42 @@ func (s *Store) moveAside() (string, error) {
 	return aside, nil
 }
 
-// SetClock gives the store its clock. When the database was set aside it then
-// writes so into the new one: third parties pause, and what was limited before is void.
+// SetClock gives the store its clock. Where the database was set aside, or is older than what it
+// once acknowledged, it then writes so: third parties are kept out, and what was limited before
+// is void. From then on the witness is written.
 func (s *Store) SetClock(c Clock) error {
 	s.clock = c
-	if s.setAside == "" {
+	why, event := SetAside, gateway.DatabaseSetAside
+	switch {
+	case s.setAside != "":
+	case s.rolledBack != "":
+		why, event = RolledBack, gateway.DatabaseRolledBack
+		s.log.Error("the database is older than what it once acknowledged: something took its newest part away; grants with limited uses from before are void, and third parties are kept out until a resident resumes them", "cause", s.rolledBack)
+	default:
+		s.bearer = newBearer(witnessPath(s.path), s.log)
 		return nil
 	}
-	return s.Update(context.Background(), func(tx *Tx) error {
-		return errors.Join(
-			tx.voidBefore(s.clock.Read()),
-			tx.House.SetPaused(true),
-			tx.Record.Append(gateway.Event{Type: gateway.DatabaseSetAside}),
-		)
-	})
+	err := s.Update(context.Background(), func(tx *Tx) error { return tx.distrust(why, event) })
+	if err == nil {
+		s.bearer = newBearer(witnessPath(s.path), s.log)
+		s.bearer.note(witnessOf(s.head, s.small))
+	}
+	return err
 }
+
+// distrust voids what was limited before, keeps third parties out, and begins a new log: numbers
+// of this one may have gone up for other events.
+func (tx *Tx) distrust(why Quarantine, event gateway.EventType) error {
+	tx.voidBefore(tx.s.clock.Read(), tx.s.bornWitness.Epoch)
+	tx.amend(tx.s.amends)
+	tx.House.SetQuarantine(why)
+	tx.beginLog()
+	return tx.Record.Append(gateway.Event{Type: event})
+}
+
+// RolledBack is how the database is found to be older than what it once acknowledged, at a start
+// or by somebody to whom it was told since; "" says that it was not.
+func (s *Store) RolledBack() string { return s.rolledBack }
 
 // SetReporting says whose events go up to their issuer from now on. Use it before the first
 // event.
@@ -239,6 +278,10 @@ func (s *Store) SetAside() string { return s.setAside }
 func (s *Store) Close() error {
 	s.writer.take()
 	defer s.writer.give()
+	if s.bearer != nil {
+		s.bearer.close()
+		s.bearer = nil
+	}
 	var errs []error
 	for _, st := range s.stmts {
 		st.Close()

@@ -71,7 +71,7 @@ func TestSettings(t *testing.T) {
 	s := reopen(t, dir, nil)
 	fill(t, s, 1)
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "secure_delete": "1",
-		"wal_autocheckpoint": "0", "user_version": "3"} {
+		"wal_autocheckpoint": "0", "user_version": "4"} {
 		var got string
 		if err := s.Conn().QueryRowContext(context.Background(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
 			t.Errorf("%s is %q, want %q (%v)", pragma, got, want, err)
@@ -106,10 +106,6 @@ func TestRefusals(t *testing.T) {
 			}
 			return s
 		}, "chmod 600"},
-		{"newer schema", func(t *testing.T, dir string, s *store.Store) *store.Store {
-			mustExec(t, s, "PRAGMA user_version = 99")
-			return s
-		}, "install the newer Gardien"},
 		{"another gateway's", func(t *testing.T, dir string, s *store.Store) *store.Store {
 			mustExec(t, s, `UPDATE state SET value = CAST('"gw-bbbbbbbbbb"' AS BLOB) WHERE key = 'gateway'`)
 			return s

@@ -29,6 +29,7 @@ type core struct {
 	reader  *sql.Tx // nil: the writer's connection
 	err     error
 	pending []setting // of the state table, written together at the end
+	away    []removal // taken away for good
 }
 
 func (s *Store) newTx(reader *sql.Tx) *Tx {

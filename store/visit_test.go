@@ -65,6 +65,11 @@ func newVisit(dir string) (*visit, error) {
 			panic(err)
 		}
 	})
+	store.OnWitness(func(path string, size int64, b []byte) {
+		if err := w.Written(filepath.Base(path), size, b); err != nil {
+			panic(err)
+		}
+	})
 	v := &visit{clock: newClock(), acks: w}
 	v.store, err = openStore(dir, v.clock, false)
 	return v, err

@@ -213,9 +213,13 @@ func (t *tool) residentCmd() *cobra.Command {
 			return printLines(t, list.Residents, func() {
 				var rows [][]string
 				for _, r := range list.Residents {
-					rows = append(rows, []string{string(r.ID), r.Name, r.PairedAt})
+					state := ""
+					if !r.Confirmed {
+						state = t.paint(red, "not confirmed: opens nothing")
+					}
+					rows = append(rows, []string{string(r.ID), r.Name, r.PairedAt, state})
 				}
-				t.table("ID NAME PAIRED", rows)
+				t.table("ID NAME PAIRED -", rows)
 			})
 		}})
 	cmd.AddCommand(&cobra.Command{Use: "remove ID", Short: "Remove a device: it opens nothing any more", Args: cobra.ExactArgs(1),
@@ -224,6 +228,16 @@ func (t *tool) residentCmd() *cobra.Command {
 				return err
 			}
 			return t.done("%s: removed", args[0])
+		}})
+	cmd.AddCommand(&cobra.Command{Use: "confirm ID", Short: "Say that a device which came back with a backup is one of this house", Args: cobra.ExactArgs(1),
+		Long: `A backup that is restored on another box, or after the list of removed devices was
+lost, may bring back a device that was removed since. Such a device opens nothing
+until somebody at the gateway says that it is one of this house.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := t.act(cmd, "POST", "/v1/residents/"+url.PathEscape(args[0])+"/confirm", nil); err != nil {
+				return err
+			}
+			return t.done("%s: confirmed", args[0])
 		}})
 	var doors []string
 	duress := &cobra.Command{Use: "duress ID", Short: "Make a resident's duress PIN: it opens as any other and raises a silent event", Args: cobra.ExactArgs(1),

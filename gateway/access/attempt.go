@@ -88,7 +88,7 @@ func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at 
 	} else {
 		f.Policy = rules.Issuers[g.ID.Issuer].Policy // none: no doors, so denied
 		f.Issuer = tx.Issuers.State(g.ID.Issuer, rules.day(at))
-		f.AllPaused = tx.House.Paused()
+		f.AllPaused, f.Quarantined = tx.House.Paused(), tx.House.Quarantined()
 	}
 	return f
 }

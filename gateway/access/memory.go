@@ -105,6 +105,9 @@ type Feed interface {
 type House interface {
 	// Paused reports whether all third parties are paused.
 	Paused() bool
+	// Quarantined reports whether third parties wait until a resident accepts what happened to
+	// the database (R1).
+	Quarantined() bool
 	Throttle(gateway.ReaderID) gateway.Throttle
 	PutThrottle(gateway.ReaderID, gateway.Throttle)
 	// Floor persists that it is surely not earlier; it never falls (T3).

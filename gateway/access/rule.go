@@ -24,13 +24,15 @@ type Facts struct {
 	Policy    gateway.Policy
 	Issuer    gateway.IssuerState
 	AllPaused bool
-	PIN       *gateway.PINRecord // of the PIN that was typed, or that the grant has here
-	Card      bool               // a card is presented
-	PINRefuse string             // a PIN that was refused when the grant came: why
-	Intake    *gateway.Refusal   // why what is presented was not taken in
-	Retry     bool               // within the retry grace of an entry that nobody took
-	Command   bool               // an issuer's command, of which Grant is made up
-	Explain   bool               // somebody reads the details; at a door nobody does
+	// Quarantined: something happened to the database, and no resident has accepted it yet (R1).
+	Quarantined bool
+	PIN         *gateway.PINRecord // of the PIN that was typed, or that the grant has here
+	Card        bool               // a card is presented
+	PINRefuse   string             // a PIN that was refused when the grant came: why
+	Intake      *gateway.Refusal   // why what is presented was not taken in
+	Retry       bool               // within the retry grace of an entry that nobody took
+	Command     bool               // an issuer's command, of which Grant is made up
+	Explain     bool               // somebody reads the details; at a door nobody does
 }
 
 // Check is one question of the rule and its answer.
@@ -235,6 +237,8 @@ func (f *Facts) static() Check {
 func (f *Facts) paused() Check {
 	c := Check{Name: "issuer not paused"}
 	switch {
+	case f.Quarantined:
+		c.Reason, c.Detail = gateway.IssuerPaused, "something happened to the database: a resident has to accept that (gardien resume)"
 	case f.AllPaused:
 		c.Reason, c.Detail = gateway.IssuerPaused, "all third parties are paused"
 	case f.Issuer.Paused:

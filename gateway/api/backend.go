@@ -75,9 +75,11 @@ type ResidentService interface {
 	Pair(context.Context, PairingRequest) (Paired, error)
 	List(context.Context) ([]Resident, error)
 	Remove(context.Context, gateway.ResidentID) error
+	// Confirm takes the caller's word that a resident who came back with a backup lives here.
+	Confirm(context.Context, gateway.ResidentID) error
 	// Duress makes a PIN for a resident that opens and tells.
 	Duress(ctx context.Context, by Caller, id gateway.ResidentID, req DuressRequest) (GrantMade, error)
-	// Authenticate finds the resident whose bearer token this is.
+	// Authenticate finds the resident whose bearer token this is; one who is not confirmed: 403.
 	Authenticate(ctx context.Context, token gateway.Secret) (gateway.ResidentID, bool, error)
 	// Recall and Remember keep answers for the Idempotency-Key; they seal them.
 	Recall(ctx context.Context, key, body string) (a Answer, found, same bool, err error)

@@ -126,6 +126,8 @@ var each = []struct {
 	{"DELETE", "/v1/residents/nosuch", "", 404, "there are r1"},
 	{"POST", "/v1/residents/r1/duress", `{"doors":["front"]}`, 201, "918273"},
 	{"POST", "/v1/residents/nosuch/duress", `{"doors":["front"]}`, 404, "there are r1"},
+	{"POST", "/v1/residents/nosuch/confirm", "", 404, "there are r1"},
+	{"POST", "/v1/residents/r1/confirm", "", 204, ""},
 	{"DELETE", "/v1/residents/r1", "", 204, ""},
 	{"GET", "/v1/descriptor", "", 200, "a.b.c"},
 	{"POST", "/v1/cloud/enrolment", `{"code":"good"}`, 200, "cloud.example"},
@@ -164,7 +166,7 @@ func TestConformance(t *testing.T) {
 	s.overload(t)
 	s.text.Complete()
 	want := []string{"veto front by r1", "grant g2 by r1", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
-		"pause all by socket", "resume all by socket", "duress r1 by socket", "remove r1 by socket", "confirm clock by r1"}
+		"pause all by socket", "resume all by socket", "duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1"}
 	if got := s.fake.Acts(); !slices.Equal(got, want) {
 		t.Errorf("acts %q, want %q", got, want)
 	}

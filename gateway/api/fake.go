@@ -242,11 +242,15 @@ func (fakeResidents) Pair(_ context.Context, req PairingRequest) (Paired, error)
 }
 
 func (fakeResidents) List(context.Context) ([]Resident, error) {
-	return []Resident{{"r1", "Ada", fakeTime}}, nil
+	return []Resident{{"r1", "Ada", fakeTime, true}}, nil
 }
 
 func (f fakeResidents) Remove(_ context.Context, id gateway.ResidentID) error {
 	return f.act(Caller{}, "remove", string(id), "r1")
+}
+
+func (f fakeResidents) Confirm(_ context.Context, id gateway.ResidentID) error {
+	return f.act(Caller{}, "confirm", string(id), "r1")
 }
 
 func (f fakeResidents) Duress(_ context.Context, by Caller, id gateway.ResidentID, _ DuressRequest) (GrantMade, error) {
@@ -254,8 +258,11 @@ func (f fakeResidents) Duress(_ context.Context, by Caller, id gateway.ResidentI
 }
 
 func (fakeResidents) Authenticate(_ context.Context, token gateway.Secret) (gateway.ResidentID, bool, error) {
-	if token.Reveal() == "broken" {
+	switch token.Reveal() {
+	case "broken":
 		return "", false, ErrFake
+	case "unsure":
+		return "", false, Fail(http.StatusForbidden, "not-confirmed", "the device is not confirmed")
 	}
 	return "r1", token.Reveal() == "token", nil
 }

@@ -95,6 +95,10 @@ func (s *Server) houseRoutes() []route {
 			Responses: map[int]any{200: Residents{}}}, answer: s.residents},
 		{Route: web.Route{Method: "DELETE", Path: "/v1/residents/{id}", Summary: "Remove a resident",
 			Responses: maybe}, answer: s.removeResident},
+		{Route: web.Route{Method: "POST", Path: "/v1/residents/{id}/confirm", Summary: "Confirm a resident who came back with a backup",
+			Responses: maybe}, answer: func(r *request) (Answer, error) {
+			return Answer{Status: 204}, s.backend.Residents.Confirm(r.Context(), gateway.ResidentID(r.PathValue("id")))
+		}},
 		{Route: web.Route{Method: "POST", Path: "/v1/residents/{id}/duress", Summary: "Make a resident's duress PIN: it opens and raises a silent event",
 			Request: DuressRequest{}, Responses: map[int]any{201: GrantMade{}, 404: gateway.Problem{}}}, answer: s.duress},
 		{Route: web.Route{Method: "GET", Path: "/v1/descriptor", Summary: "The gateway's signed descriptor, for an issuer",

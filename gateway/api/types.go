@@ -247,6 +247,8 @@ type Resident struct {
 	ID       gateway.ResidentID `json:"id"`
 	Name     string             `json:"name"`
 	PairedAt string             `json:"paired_at"`
+	// Confirmed is false for one who came back with a backup and may have been removed since.
+	Confirmed bool `json:"confirmed"`
 }
 
 // Residents is a list of them.

@@ -3,6 +3,7 @@ package residents
 import (
 	"bytes"
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,10 +29,25 @@ func (f *Fake) List(context.Context) ([]gateway.Resident, error) {
 }
 
 // HasToken implements Memory.
-func (f *Fake) HasToken(_ context.Context, id gateway.ResidentID, mac []byte) (bool, error) {
+func (f *Fake) HasToken(_ context.Context, id gateway.ResidentID, mac []byte) (has, confirmed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.Fail == nil && f.tokens[id] != nil && bytes.Equal(f.tokens[id], mac), f.Fail
+	has = f.Fail == nil && f.tokens[id] != nil && bytes.Equal(f.tokens[id], mac)
+	i := slices.IndexFunc(f.list, func(r gateway.Resident) bool { return r.ID == id })
+	return has, has && !f.list[i].Unconfirmed, f.Fail
+}
+
+// Confirm implements Memory.
+func (f *Fake) Confirm(_ context.Context, id gateway.ResidentID) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for i := range f.list {
+		if r := &f.list[i]; r.ID == id && r.Unconfirmed && f.Fail == nil {
+			r.Unconfirmed = false
+			return true, nil
+		}
+	}
+	return false, f.Fail
 }
 
 // Add implements Memory.

@@ -26,12 +26,15 @@ const (
 type Memory interface {
 	// List gives the paired residents, in the order of their pairing.
 	List(context.Context) ([]gateway.Resident, error)
-	// HasToken reports whether the resident's token has this keyed hash.
-	HasToken(ctx context.Context, id gateway.ResidentID, mac []byte) (bool, error)
+	// HasToken reports whether the resident's token has this keyed hash, and whether the resident
+	// is confirmed.
+	HasToken(ctx context.Context, id gateway.ResidentID, mac []byte) (has, confirmed bool, err error)
 	// Add stores a resident with the keyed hash of its token, and tells the record.
 	Add(ctx context.Context, r gateway.Resident, mac []byte) error
 	// Remove removes a resident and its duress PINs, and tells the record; false: there is none.
 	Remove(context.Context, gateway.ResidentID) (bool, error)
+	// Confirm confirms a resident, and tells the record; false: there was no need of it.
+	Confirm(context.Context, gateway.ResidentID) (bool, error)
 	// Answer finds a remembered answer: the keyed hash of the request's body that it was given
 	// to, and the sealed answer; nil: there is none.
 	Answer(ctx context.Context, key []byte) (body, answer []byte, err error)
@@ -66,6 +69,7 @@ func New(o Opts) *Residents { return &Residents{Opts: o} }
 var (
 	ErrName     = errors.New("name: want 1 to 64 characters, for the list of residents")
 	ErrNoWindow = errors.New("no pairing window is open: run \"gardien pair\" on the gateway")
+	ErrUnsure   = errors.New("this device came back with a backup, and may have been removed since: at the gateway, run \"gardien resident confirm\" with its id")
 	ErrSecret   = errors.New("the secret is not the one that \"gardien pair\" shows")
 )
 
@@ -104,14 +108,26 @@ func (r *Residents) Pair(ctx context.Context, secret gateway.Secret, name string
 	return id, gateway.NewSecret(token), nil
 }
 
-// Authenticate finds the resident whose token this is.
+// Authenticate finds the resident whose token this is. One who is not confirmed gets ErrUnsure.
 func (r *Residents) Authenticate(ctx context.Context, token gateway.Secret) (gateway.ResidentID, bool, error) {
 	id, _, ok := strings.Cut(token.Reveal(), ".")
 	if !ok || len(id) > 64 {
 		return "", false, nil
 	}
-	found, err := r.Memory.HasToken(ctx, gateway.ResidentID(id), r.MAC("token", token.Reveal()))
+	found, confirmed, err := r.Memory.HasToken(ctx, gateway.ResidentID(id), r.MAC("token", token.Reveal()))
+	if err == nil && found && !confirmed {
+		return "", false, ErrUnsure
+	}
 	return gateway.ResidentID(id), found, err
+}
+
+// Confirm takes the console's word, or a confirmed resident's, that a resident lives here.
+func (r *Residents) Confirm(ctx context.Context, id gateway.ResidentID) error {
+	if err := r.Known(ctx, id); err != nil {
+		return err
+	}
+	_, err := r.Memory.Confirm(ctx, id)
+	return err
 }
 
 // UnknownError says that there is no such resident, and who there is.

@@ -21,9 +21,13 @@ const (
 	Kept
 	// Torn: an arbitrary part is, sector by sector.
 	Torn
+	// Lying: the disk said of its last syncs that they were done, and of what they were to make
+	// durable an arbitrary part is not there, from some sync on or sector by sector. A file that
+	// the program never synced is as in Kept: the kernel wrote it back in its own time.
+	Lying
 )
 
-func (m Mode) String() string { return [...]string{"dropped", "kept", "torn"}[m] }
+func (m Mode) String() string { return [...]string{"dropped", "kept", "torn", "lying"}[m] }
 
 // SectorSize is the unit that the disk writes whole or not at all.
 const SectorSize = 512
@@ -57,8 +61,8 @@ const SectorSize = 512
 //     error is reported once).  Torn may still have it up to the next
 //     successful sync, as some of it may have been written before the failure.
 //
-// Not modelled: disks that lie about flushes, sectors damaged by the cut or by
-// ageing, sub-folders as metadata of their own.
+// Not modelled: sectors damaged by the cut or by ageing, sub-folders as metadata
+// of their own.
 type Disk struct {
 	// Ignored says which files to leave out of every state; initially
 	// those which SQLite rebuilds (-shm) and the acknowledgements.
@@ -72,7 +76,7 @@ type Disk struct {
 	dirLast  map[string]int      // by directory: its last metadata call
 	fds      map[fdKey]*openFile // open descriptors
 	applied  int
-	version  [3]int // by mode: changes whenever a state may have changed
+	version  [4]int // by mode: changes whenever a state may have changed
 }
 
 type fdKey struct {
@@ -90,7 +94,8 @@ type inode struct {
 	live     []byte // as the program sees it
 	synced   []byte // as of the last successful sync
 	unsynced []change
-	metaLast int // its last own metadata call
+	metaLast int      // its last own metadata call
+	undo     [][]undo // of the last syncs, for Lying
 }
 
 // change is a write, or a truncation if meta is not 0.
@@ -147,6 +152,7 @@ func (d *Disk) Apply(op Op) error {
 }
 
 func (d *Disk) apply(op Op) error {
+	d.changed(Lying)
 	key := fdKey{op.PID, op.FD}
 	switch op.Kind {
 	case Open:
@@ -274,6 +280,7 @@ func (d *Disk) sync(ino *inode) {
 	if len(ino.unsynced) == 0 {
 		return
 	}
+	ino.remember(d.metaDone)
 	ino.synced = ino.replay(ino.synced, d.metaDone, func(image []byte, c change) []byte {
 		if c.lost {
 			return image
@@ -354,6 +361,9 @@ func (d *Disk) State(mode Mode, seed uint64) State {
 				m.apply(names)
 			}
 		}
+	}
+	if mode == Lying {
+		return d.lie(rng)
 	}
 	for _, path := range slices.Sorted(maps.Keys(names)) { // sorted for the seed's sake
 		if d.Ignored(path) {

@@ -166,8 +166,16 @@ func (w *AckWriter) Ack(text string) error {
 // Rewrite appends what the shim cannot see because the Go runtime did it: a file
 // was opened, its content from an offset written again, and synced.
 func (w *AckWriter) Rewrite(path string, size, off int64, data []byte) error {
-	const fd = -2
-	for _, op := range []Op{{Kind: Open, Off: size}, {Kind: Write, Off: off, Data: data}, {Kind: Sync}, {Kind: Close}} {
+	return w.by(-2, path, Op{Kind: Open, Off: size}, Op{Kind: Write, Off: off, Data: data}, Op{Kind: Sync}, Op{Kind: Close})
+}
+
+// Written is as Rewrite, of a file that is written from its beginning, be it new, and not synced.
+func (w *AckWriter) Written(path string, size int64, data []byte) error {
+	return w.by(-3, path, Op{Kind: Open, Off: size}, Op{Kind: Write, Data: data}, Op{Kind: Close})
+}
+
+func (w *AckWriter) by(fd int32, path string, ops ...Op) error {
+	for _, op := range ops {
 		op.FD, op.Path = fd, path
 		if err := w.append(op); err != nil {
 			return err

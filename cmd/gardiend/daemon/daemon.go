@@ -250,6 +250,9 @@ func (g *Gateway) openClock(ctx context.Context) error {
 	if err := g.store.SetClock(g.clock); err != nil {
 		return err
 	}
+	if err := g.store.KeepRemovals(g.identity.MAC); err != nil {
+		return err
+	}
 	if n := g.store.Salvage(); n > 0 {
 		g.log.Info("residents were carried over from the broken database", "residents", n)
 	}

@@ -19,8 +19,19 @@ func (m residentMemory) List(ctx context.Context) ([]gateway.Resident, error) {
 	return store.Look(ctx, m.store, func(tx *store.Tx) []gateway.Resident { return tx.Residents.List() })
 }
 
-func (m residentMemory) HasToken(ctx context.Context, id gateway.ResidentID, mac []byte) (bool, error) {
-	return store.Look(ctx, m.store, func(tx *store.Tx) bool { return tx.Residents.HasToken(id, mac) })
+func (m residentMemory) HasToken(ctx context.Context, id gateway.ResidentID, mac []byte) (has, confirmed bool, err error) {
+	err = m.store.View(ctx, func(tx *store.Tx) error { has, confirmed = tx.Residents.HasToken(id, mac); return nil })
+	return has, confirmed, err
+}
+
+func (m residentMemory) Confirm(ctx context.Context, id gateway.ResidentID) (needed bool, err error) {
+	err = m.store.Update(ctx, func(tx *store.Tx) error {
+		if needed = tx.Residents.Confirm(id); !needed {
+			return tx.Err()
+		}
+		return tx.Record.Append(gateway.Event{Type: gateway.ResidentPaired, Resident: id})
+	})
+	return needed, err
 }
 
 func (m residentMemory) Add(ctx context.Context, r gateway.Resident, mac []byte) error {
@@ -56,6 +67,8 @@ func asProblem(err error) error {
 		return api.Fail(http.StatusBadRequest, "bad-request", "%v", err)
 	case errors.Is(err, residents.ErrNoWindow):
 		return api.Fail(http.StatusConflict, "no-pairing", "%v", err)
+	case errors.Is(err, residents.ErrUnsure):
+		return api.Fail(http.StatusForbidden, "not-confirmed", "%v", err)
 	case errors.Is(err, residents.ErrSecret):
 		return api.Fail(http.StatusForbidden, "wrong-secret", "%v", err)
 	case errors.As(err, &unknown):

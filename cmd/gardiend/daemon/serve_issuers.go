@@ -88,8 +88,12 @@ func (s issuerService) PauseAll(ctx context.Context, by api.Caller, paused bool)
 		e.Type = gateway.IssuerPausedOn
 	}
 	return s.g.store.Update(ctx, func(tx *store.Tx) error {
-		if tx.House.Paused() == paused {
+		quarantined := tx.House.Quarantined()
+		if tx.House.Paused() == paused && (paused || !quarantined) {
 			return tx.Err()
+		}
+		if !paused {
+			tx.House.SetQuarantine("")
 		}
 		return errors.Join(tx.House.SetPaused(paused), tx.Record.Append(e))
 	})

@@ -28,7 +28,13 @@ func (s residentService) Pair(ctx context.Context, req api.PairingRequest) (api.
 
 // Authenticate implements api.ResidentService.
 func (s residentService) Authenticate(ctx context.Context, token gateway.Secret) (gateway.ResidentID, bool, error) {
-	return s.g.residents.Authenticate(ctx, token)
+	id, found, err := s.g.residents.Authenticate(ctx, token)
+	return id, found, asProblem(err)
+}
+
+// Confirm implements api.ResidentService.
+func (s residentService) Confirm(ctx context.Context, id gateway.ResidentID) error {
+	return asProblem(s.g.residents.Confirm(ctx, id))
 }
 
 // List implements api.ResidentService.
@@ -36,7 +42,7 @@ func (s residentService) List(ctx context.Context) ([]api.Resident, error) {
 	list, err := s.g.residents.Memory.List(ctx)
 	out := []api.Resident{}
 	for _, r := range list {
-		out = append(out, api.Resident{ID: r.ID, Name: r.Name, PairedAt: s.g.stamp(r.PairedAt)})
+		out = append(out, api.Resident{ID: r.ID, Name: r.Name, PairedAt: s.g.stamp(r.PairedAt), Confirmed: !r.Unconfirmed})
 	}
 	return out, err
 }

@@ -54,9 +54,17 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 	}
 	if about.SetAside != "" {
 		st.Database = "set aside: " + about.SetAside
-		note("the database was broken and a new one is in use: restore a backup (gardien restore FILE), or accept it (gardien resume)")
 	}
-	if about.Paused {
+	switch about.Quarantine {
+	case store.SetAside:
+		note("the database was broken and a new one is in use: restore a backup (gardien restore FILE), or accept it (gardien resume)")
+	case store.RolledBack:
+		st.Database = "rolled back"
+		note("the database is older than what it once acknowledged, so that what happened last is lost: check the card, and who may have written to it; third parties are kept out, and grants for one entry from before are void; accept it with gardien resume, and ask for new grants")
+	case store.Restored:
+		note("a backup was restored that is not of the database that was in use: what was revoked since is not known; let third parties in again with gardien resume")
+	}
+	if about.Paused && about.Quarantine == "" {
 		note("all third parties are paused: gardien resume lets them in again")
 	}
 	if st.Clock.State == gateway.ClockUndecided {
@@ -68,6 +76,9 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 		if state != uplink.Connected {
 			note("cloud %s: %s; grants that are here still open", state, why)
 		}
+	}
+	if err := s.noteResidents(ctx, note); err != nil {
+		return api.Status{}, err
 	}
 	for _, d := range s.g.house {
 		noteDoor(s.g.view(d.ID), note)
@@ -88,6 +99,17 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 		st.Tasks = append(st.Tasks, t)
 	}
 	return st, nil
+}
+
+// noteResidents names those who wait for the console's word.
+func (s upkeepService) noteResidents(ctx context.Context, note func(format string, args ...any)) error {
+	list, err := s.g.residents.Memory.List(ctx)
+	for _, r := range list {
+		if r.Unconfirmed {
+			note("the device of %s (%s) came back with a backup and may have been removed since, so that it opens nothing: gardien resident confirm %[2]s, or remove it", r.Name, r.ID)
+		}
+	}
+	return err
 }
 
 // noteDoor says what somebody should look at.

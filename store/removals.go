@@ -1,0 +1,199 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"gardien/gateway"
+)
+
+// RemovedName is the name of the file, beside the database, of what was taken away for good.
+const RemovedName = "removed.log"
+
+// removals is what was taken away for good: residents, home grants that were revoked, and blocks
+// (R3). It is appended and synced before the database forgets, has keyed hashes and no names, and
+// is applied at every start, restore and salvage: no older database brings any of it back.
+//
+// The first line has the file's id, which the database keeps. A backup whose id is another's comes
+// from another box: who was removed there, nobody knows here.
+type removals struct {
+	path string
+	mac  MAC
+	id   string
+	upTo map[string]int64 // keyed hash → the highest version that is gone
+}
+
+// MAC hashes under the device key; purpose keeps one use from another.
+type MAC func(purpose string, parts ...string) []byte
+
+// removal is a line of the file.
+type removal struct {
+	hash string
+	upTo int64
+}
+
+// everyVersion is of what has none.
+const everyVersion = int64(1) << 62
+
+func (r *removals) resident(id gateway.ResidentID) removal {
+	return removal{hex.EncodeToString(r.mac("removed", "resident", string(id))), everyVersion}
+}
+
+func (r *removals) grant(id gateway.GrantID, version int64) removal {
+	return removal{hex.EncodeToString(r.mac("removed", "grant", string(id.Issuer), id.JTI)), version}
+}
+
+func (r *removals) has(m removal) bool { return r.upTo[m.hash] >= m.upTo }
+
+const (
+	removedHeader = "gardien removed 1 "
+	maxRemoved    = 16 << 20
+)
+
+// openRemovals reads the file, and makes one where there is none or where its making was cut off.
+// A last line that was cut off is no removal: whoever asked for it was not answered.
+func openRemovals(path string, mac MAC) (*removals, error) {
+	r := &removals{path: path, mac: mac, upTo: map[string]int64{}}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return r, r.create()
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if fi, err := f.Stat(); err != nil || fi.Size() > maxRemoved {
+		return nil, fmt.Errorf("%s has %d bytes, more than %d: it is not ours", path, fi.Size(), maxRemoved)
+	}
+	lines := bufio.NewScanner(f)
+	lines.Scan()
+	id, ok := strings.CutPrefix(lines.Text(), removedHeader)
+	if !ok || len(id) != len(newLogID()) {
+		return r, r.create()
+	}
+	r.id = id
+	for lines.Scan() {
+		hash, version, _ := strings.Cut(lines.Text(), " ")
+		if n, err := strconv.ParseInt(version, 10, 64); err == nil && len(hash) == 64 {
+			r.upTo[hash] = max(r.upTo[hash], n)
+		}
+	}
+	return r, lines.Err()
+}
+
+// create makes a new file, durably.
+func (r *removals) create() error {
+	r.id = newLogID()
+	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(f, "%s%s\n", removedHeader, r.id)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(r.path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// add appends what is not there yet, durably.
+func (r *removals) add(list []removal) error {
+	var text strings.Builder
+	for _, m := range list {
+		if !r.has(m) {
+			fmt.Fprintf(&text, "\n%s %d\n", m.hash, m.upTo) // a line of its own, whatever was cut off before it
+		}
+	}
+	if text.Len() == 0 {
+		return nil
+	}
+	f, err := os.OpenFile(r.path, os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text.String())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	for _, m := range list {
+		r.upTo[m.hash] = max(r.upTo[m.hash], m.upTo)
+	}
+	return nil
+}
+
+// takeAway notes what the transaction takes away for good.
+func (tx *core) takeAway(what func(*removals) removal) {
+	if tx.s.removals != nil && tx.err == nil {
+		tx.away = append(tx.away, what(tx.s.removals))
+	}
+}
+
+// KeepRemovals begins to keep what is taken away for good, and takes away what an older database
+// brought back. Use it after SetClock. Where the file is another than this database's, and the
+// database is not the newest either, nobody knows who was removed: residents wait for the
+// console's word.
+func (s *Store) KeepRemovals(mac MAC) error {
+	r, err := openRemovals(filepath.Join(filepath.Dir(s.path), RemovedName), mac)
+	if err != nil {
+		return fmt.Errorf("store: %s: %w", RemovedName, err)
+	}
+	s.removals = r
+	return s.Update(context.Background(), func(tx *Tx) error {
+		var of string
+		if tx.get("removals", &of); of != "" && of != r.id {
+			s.log.Warn("the list of what was removed is new, or another's: a restored backup may bring back who was removed before", "file", r.path)
+			if s.rolledBack != "" {
+				tx.exec("UPDATE residents SET confirmed = 0")
+			}
+		}
+		tx.put("removals", r.id)
+		tx.applyRemovals()
+		return tx.err
+	})
+}
+
+// applyRemovals takes away what was removed.
+func (tx *core) applyRemovals() {
+	r := tx.s.removals
+	if r == nil || len(r.upTo) == 0 {
+		return
+	}
+	var residents []gateway.ResidentID
+	tx.each("SELECT id FROM residents", nil, func(rows *sql.Rows) error {
+		var id gateway.ResidentID
+		err := rows.Scan(&id)
+		if r.has(r.resident(id)) {
+			residents = append(residents, id)
+		}
+		return err
+	})
+	for _, id := range residents {
+		Residents{tx}.Remove(id)
+	}
+	var grants []gateway.GrantID
+	tx.each("SELECT iss, jti, ver FROM grants WHERE status = 'active' AND block = 0", nil, func(rows *sql.Rows) error {
+		var id gateway.GrantID
+		var version int64
+		err := rows.Scan(&id.Issuer, &id.JTI, &version)
+		if r.has(r.grant(id, version)) {
+			grants = append(grants, id)
+		}
+		return err
+	})
+	for _, id := range grants {
+		Grants{tx}.Block(id)
+		Codes{tx}.Wipe(id)
+	}
+}

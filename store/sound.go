@@ -1,0 +1,354 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/mattn/go-sqlite3"
+
+	"gardien/gateway"
+)
+
+// unusable makes every error a broken database that the content is to blame for, whichever it is:
+// SQLite's word, a schema that is not ours, a row that cannot be read (D4). A disk that fails, a
+// lock and a permission say nothing of the content.
+func unusable(err error) error {
+	var broken *brokenError
+	var file *fs.PathError
+	var e sqlite3.Error
+	switch {
+	case err == nil, errors.As(err, &broken), errors.As(err, &file), DiskTrouble(err):
+		return err
+	case errors.As(err, &e) && slices.Contains([]sqlite3.ErrNo{sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrNomem, sqlite3.ErrPerm,
+		sqlite3.ErrInterrupt, sqlite3.ErrProtocol, sqlite3.ErrAuth}, e.Code):
+		return err
+	}
+	return &brokenError{err}
+}
+
+const schemaQuery = "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_stat%' ORDER BY type, name"
+
+// wantSchema is the schema that the migrations make.
+var wantSchema = sync.OnceValues(func() (string, error) {
+	db, err := sql.Open(driver, "file::memory:")
+	if err != nil {
+		return "", err
+	}
+	defer db.Close()
+	conn, err := db.Conn(context.Background())
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	c := connection{path: "memory", conn: conn}
+	if err := c.migrate(); err != nil {
+		return "", err
+	}
+	return schemaOf(conn)
+})
+
+func schemaOf(conn *sql.Conn) (string, error) {
+	rows, err := conn.QueryContext(context.Background(), schemaQuery)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	var text strings.Builder
+	for rows.Next() {
+		var part [4]string
+		if err := rows.Scan(&part[0], &part[1], &part[2], &part[3]); err != nil {
+			return "", err
+		}
+		fmt.Fprintln(&text, part)
+	}
+	return text.String(), rows.Err()
+}
+
+// inspector looks at a database that was opened, before it is used.
+type inspector struct {
+	s      *Store
+	amends amends
+}
+
+// schema finds a table that is gone, or a column of another name.
+func (i *inspector) schema() error {
+	want, err := wantSchema()
+	if err != nil {
+		return err
+	}
+	have, err := schemaOf(i.s.conn)
+	if err == nil && have != want {
+		err = errors.New("the tables are not those that this program makes")
+	}
+	return err
+}
+
+// rows holds every row of the tables that decide against its sum (R4).
+func (i *inspector) rows() error {
+	for _, table := range []string{"state", "grants", "pins", "residents", "issuers"} {
+		columns, err := i.columns(table)
+		if err != nil {
+			return err
+		}
+		var bad int
+		q := fmt.Sprintf("SELECT count(*) FROM %s WHERE sum IS NOT row_sum(%s)", table, strings.Join(columns, ", "))
+		if err := i.s.conn.QueryRowContext(context.Background(), q).Scan(&bad); err != nil {
+			return err
+		}
+		if bad > 0 {
+			return fmt.Errorf("%d rows of table %s are not what was written", bad, table)
+		}
+	}
+	return nil
+}
+
+// columns lists a table's columns, in order, that are no sum.
+func (i *inspector) columns(table string) (list []string, err error) {
+	rows, err := i.s.conn.QueryContext(context.Background(), "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid", table)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return nil, err
+		}
+		list = append(list, name)
+	}
+	return list, rows.Err()
+}
+
+// tailEvents is how many of the newest events are verified at the start: more than the
+// write-ahead log holds, and so more than a card can lose that lies about a flush.
+const tailEvents = 10_000
+
+// recency holds the database against what is known of it elsewhere: the record, and the witness
+// (R1, R4).
+func (i *inspector) recency() error {
+	byRecord, err := i.byRecord()
+	if err != nil {
+		return err
+	}
+	byWitness, err := i.byWitness()
+	if i.s.rolledBack = byWitness; byWitness == "" {
+		i.s.rolledBack = byRecord
+	}
+	i.s.amends = i.amends
+	return err
+}
+
+// byRecord says why the database is not what the record tells; "" if it is. What the
+// record has and the tables do not is noted in i.amends.
+func (i *inspector) byRecord() (string, error) {
+	if why, err := i.tail(); why != "" || err != nil {
+		return why, err
+	}
+	told, err := i.told()
+	if err != nil {
+		return "", err
+	}
+	return i.compare(told)
+}
+
+// tail verifies the end of the chain.
+func (i *inspector) tail() (string, error) {
+	at := origin
+	if b := i.s.small["anchor"]; b != nil {
+		if err := json.Unmarshal(b, &at); err != nil {
+			return "", fmt.Errorf("state \"anchor\": %w", err)
+		}
+	}
+	next, prev := at.First, unhex(at.Prev)
+	if from := i.s.head.seq - tailEvents; from >= next {
+		hash, found, err := hashOf(i.s.conn, from)
+		if err != nil {
+			return "", err
+		}
+		if !found {
+			return fmt.Sprintf("event %d is missing", from), nil
+		}
+		next, prev = from+1, unhex(hash)
+	}
+	rows, err := i.s.conn.QueryContext(context.Background(), "SELECT "+eventColumns+" FROM events WHERE seq >= ? ORDER BY seq", next)
+	if err != nil {
+		return "", err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var row eventRow
+		if err := rows.Scan(row.dest()...); err != nil {
+			return "", err
+		}
+		if problem := row.check(next, prev); problem != "" {
+			return fmt.Sprintf("event %d: %s", next, problem), nil
+		}
+		copy(prev[:], row.hash)
+		next++
+	}
+	if err := rows.Err(); err != nil {
+		return "", err
+	}
+	if next != i.s.head.seq+1 || prev != i.s.head.hash {
+		return "the end of the record is missing", nil
+	}
+	return "", nil
+}
+
+// told is what the record says of grants and issuers.
+type told struct {
+	entries map[gateway.GrantID]map[gateway.AttemptID]bool
+	dead    map[gateway.GrantID]bool // revoked or blocked, and no later version since
+	paused  map[gateway.IssuerID]bool
+}
+
+func newTold() told {
+	return told{map[gateway.GrantID]map[gateway.AttemptID]bool{}, map[gateway.GrantID]bool{}, map[gateway.IssuerID]bool{}}
+}
+
+// tellers are the events that speak of grants and issuers.
+var tellers = []gateway.EventType{gateway.AccessGranted, gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn,
+	gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.DatabaseRestored, gateway.DatabaseRolledBack}
+
+// told reads it. The type is the last member of an event as it is stored, which finds
+// the few that matter without reading the others' JSON.
+func (i *inspector) told() (told, error) {
+	var or []string
+	for _, e := range tellers {
+		end := fmt.Sprintf(`"type":"%s"}`, e)
+		or = append(or, fmt.Sprintf("substr(body, -%d) = '%s'", len(end), end))
+	}
+	t := newTold()
+	rows, err := i.s.conn.QueryContext(context.Background(), "SELECT body FROM events WHERE "+strings.Join(or, " OR ")+" ORDER BY seq")
+	if err != nil {
+		return t, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body sql.RawBytes
+		var c canonical
+		if err := rows.Scan(&body); err != nil {
+			return t, err
+		}
+		if json.Unmarshal(body, &c) != nil {
+			continue // of an age that the tail does not reach; Verify finds it
+		}
+		t.hear(c)
+	}
+	return t, rows.Err()
+}
+
+func (t *told) hear(c canonical) {
+	id := gateway.GrantID{Issuer: c.Issuer, JTI: c.Grant}
+	switch c.Type {
+	case gateway.DatabaseRestored, gateway.DatabaseRolledBack: // the tables know more than this record from then on
+		*t = newTold()
+	case gateway.AccessGranted:
+		if c.Issuer == "" || c.Reader == gateway.ReaderApp { // a resident; a command, whose id may be a grant's, too
+			return
+		}
+		if t.entries[id] == nil {
+			t.entries[id] = map[gateway.AttemptID]bool{}
+		}
+		t.entries[id][c.Attempt] = true // a retry has its first attempt's id
+	case gateway.GrantAdded, gateway.GrantUpdated:
+		delete(t.dead, id)
+	case gateway.GrantRevokedOn:
+		t.dead[id] = true
+	case gateway.IssuerPausedOn, gateway.IssuerResumed:
+		if c.Issuer != "" {
+			t.paused[c.Issuer] = c.Type == gateway.IssuerPausedOn
+		}
+	}
+}
+
+// amends is what the tables lack.
+type amends struct {
+	used   map[gateway.GrantID]int
+	dead   []gateway.GrantID
+	paused []gateway.IssuerID
+}
+
+// compare finds what lives in the tables against the record's word.
+func (i *inspector) compare(t told) (why string, err error) {
+	a := amends{used: map[gateway.GrantID]int{}}
+	tx := i.s.newTx(nil)
+	for id, attempts := range t.entries {
+		g, found := tx.Grants.Get(id)
+		if found && g.Uses > 0 && g.Used < g.Uses && g.Used < len(attempts) {
+			a.used[id] = len(attempts)
+			why = fmt.Sprintf("grant %s was used %d times, and the record has %d", id, g.Used, len(attempts))
+		}
+	}
+	for id := range t.dead {
+		if g, found := tx.Grants.Get(id); found && g.Status == gateway.GrantActive && !g.Block {
+			a.dead = append(a.dead, id)
+			why = fmt.Sprintf("grant %s is alive, and the record has its end", id)
+		}
+	}
+	for id, paused := range t.paused {
+		if paused && !tx.Issuers.State(id, "").Paused {
+			a.paused = append(a.paused, id)
+			why = fmt.Sprintf("issuer %s is not paused, and the record has its pause", id)
+		}
+	}
+	i.amends = a
+	return why, tx.err
+}
+
+// amend gives the tables what the record has.
+func (tx *Tx) amend(a amends) {
+	for id, n := range a.used {
+		tx.exec("UPDATE grants SET used = max(used, ?) WHERE iss = ? AND jti = ?", n, id.Issuer, id.JTI)
+	}
+	for _, id := range a.dead {
+		tx.Grants.Block(id)
+		tx.Codes.Wipe(id)
+	}
+	for _, id := range a.paused {
+		tx.Issuers.Pause(id, true)
+	}
+}
+
+// byWitness says why the database is older than the witness; "" if it is not, or if
+// there is no witness.
+func (i *inspector) byWitness() (string, error) {
+	w, found, err := readWitness(witnessPath(i.s.path))
+	if err != nil {
+		i.s.log.Warn("store: the witness cannot be read, so that a rollback of the database would go unnoticed", "err", err)
+	}
+	if !found {
+		return "", nil
+	}
+	i.s.bornWitness = w
+	var epoch int
+	var saved savedHead
+	at := origin
+	for key, v := range map[string]any{"epoch": &epoch, "head": &saved, "anchor": &at} {
+		if b := i.s.small[key]; b != nil {
+			if err := json.Unmarshal(b, v); err != nil {
+				return "", fmt.Errorf("state %q: %w", key, err)
+			}
+		}
+	}
+	switch {
+	case epoch > w.Epoch: // it took another's place since, and the witness was not written yet
+		return "", nil
+	case epoch < w.Epoch, saved.N < w.N:
+		return fmt.Sprintf("it has %d durable commits of epoch %d, and once had %d of epoch %d", saved.N, epoch, w.N, w.Epoch), nil
+	case w.Seq < at.First: // what it names is past its retention
+		return "", nil
+	}
+	hash, found, err := hashOf(i.s.conn, w.Seq)
+	if err == nil && (!found || hash != w.Hash) {
+		return fmt.Sprintf("event %d is not the one that it once had", w.Seq), nil
+	}
+	return "", err
+}
