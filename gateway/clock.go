@@ -26,6 +26,9 @@ type Reading struct {
 	State            ClockState
 	Boot             string        // id of this boot of the machine
 	SinceBoot        time.Duration // CLOCK_BOOTTIME: runs on through suspend, never steps
+	// Settled: time is proved, and has stood without a jump of more than a day for 24 h of
+	// running. What cannot be undone waits for it (I6).
+	Settled bool
 }
 
 // Place is where a Reading lies against a Period.

@@ -9,7 +9,9 @@ type GrantRecord struct {
 	Used   int    // entries so far, over all versions
 	Block  bool   // a resident deleted it: denied here until a higher version comes
 	Digest []byte // keyed hash of the claims: tells an equal version with other claims
-	Spoilt bool   // limited, and from before a backup was restored: void (D7)
+	// Stripped: it is past its retention and what it said is gone, so that it is never judged again.
+	Stripped bool
+	Spoilt   bool // limited, and from before a backup was restored: void (D7)
 }
 
 // UsesLeft is the number of entries left; ok is false where there is no limit.
@@ -37,7 +39,7 @@ type PINRecord struct {
 // IssuerState is what a gateway remembers of an issuer.
 type IssuerState struct {
 	Paused     bool
-	HeardAt    time.Time // newest iat of any verified document
+	HeardAt    time.Time // newest iat of any verified document, by the issuer's word
 	ManifestAt time.Time // newest iat of a verified manifest
 	Today      int       // entries since midnight
 }

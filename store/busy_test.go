@@ -44,7 +44,7 @@ func TestA11_OneConnectionIsEnough(t *testing.T) {
 				id := gateway.GrantID{Issuer: "x.example", JTI: "g"}
 				tx.Grants.List(gateway.GrantID{}, 100)
 				tx.Grants.Ending(start, 100)
-				tx.Grants.SpentPINs()
+				tx.Grants.DeadCodes(start, 10)
 				if _, found := tx.Grants.Get(id); !found {
 					t.Error("no grant")
 				}
@@ -148,7 +148,7 @@ func TestWriterIsWaitedForWithABound(t *testing.T) {
 // dawn is a clock that does not know the time until it is told.
 type dawn struct {
 	*clock
-	known atomic.Bool
+	known, settled atomic.Bool
 }
 
 func (d *dawn) Read() gateway.Reading {
@@ -156,12 +156,13 @@ func (d *dawn) Read() gateway.Reading {
 	if !d.known.Load() {
 		r.State, r.Earliest, r.Latest = gateway.ClockUndecided, start, gateway.MaxTime
 	}
+	r.Settled = d.settled.Load()
 	return r
 }
 
-// L7: a gateway that is switched off every night does not know the time when it starts, and
-// keeps to the retention all the same.
-func TestL7_RetentionAfterTheClockIsKnown(t *testing.T) {
+// L7, I6: a gateway that is switched off every night does not know the time when it starts, and
+// keeps to the retention all the same, once time has stood for a day.
+func TestI6_RetentionWhenTimeStands(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &dawn{clock: newClock()}
 		s, err := openStore(t.TempDir(), c, false)
@@ -192,8 +193,11 @@ func TestL7_RetentionAfterTheClockIsKnown(t *testing.T) {
 		time.Sleep(time.Hour)
 		kept(3, "nobody knows the time")
 		c.known.Store(true)
+		time.Sleep(time.Hour)
+		kept(3, "the time is known, and may be wrong")
+		c.settled.Store(true)
 		time.Sleep(10 * time.Minute)
-		kept(1, "the time is known")
+		kept(1, "time has stood")
 		cancel()
 		if err := <-done; err != nil && !slices.Contains([]error{context.Canceled}, err) {
 			t.Error(err)

@@ -45,6 +45,7 @@ func (t turn) takeWithin(ctx context.Context, d time.Duration) error {
 type vitals struct {
 	newest atomic.Int64 // number of the newest event
 	sick   atomic.Bool  // the last write failed
+	count  atomic.Int64 // of commits
 	begun  atomic.Int64 // when the present commit began, in ns since 1970; 0: there is none
 }
 
@@ -141,7 +142,7 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		s.vitals.newest.Store(s.head.seq)
 		s.watchers.wake()
 	}
-	if s.commits++; s.commits%commitsPerLook == 0 {
+	if s.vitals.count.Add(1)%commitsPerLook == 0 {
 		select {
 		case s.grown <- struct{}{}:
 		default:

@@ -28,12 +28,13 @@ func (c *connection) setPageSize() error {
 
 // readBack proves that the settings took: go-sqlite3 ignores misspelt ones (D2).
 func (c *connection) readBack() error {
-	if _, err := c.conn.ExecContext(context.Background(), "PRAGMA wal_autocheckpoint=0"); err != nil {
+	q := fmt.Sprintf("PRAGMA wal_autocheckpoint=0; PRAGMA journal_size_limit=%d", walSize)
+	if _, err := c.conn.ExecContext(context.Background(), q); err != nil {
 		return err
 	}
 	for _, p := range []struct{ pragma, want string }{
 		{"journal_mode", "wal"}, {"synchronous", "2"}, {"foreign_keys", "1"}, {"secure_delete", "1"}, {"wal_autocheckpoint", "0"},
-		{"page_size", fmt.Sprint(pageSize)},
+		{"journal_size_limit", fmt.Sprint(walSize)}, {"page_size", fmt.Sprint(pageSize)},
 	} {
 		var got string
 		if err := c.conn.QueryRowContext(context.Background(), "PRAGMA "+p.pragma).Scan(&got); err != nil {

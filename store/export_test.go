@@ -49,3 +49,6 @@ func Edit(dir, q string) error {
 	_, err = db.Exec(q)
 	return errors.Join(err, db.Close())
 }
+
+// Commits counts the writer's.
+func (s *Store) Commits() int64 { return s.vitals.count.Load() }

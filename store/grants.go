@@ -12,7 +12,7 @@ import (
 // Grants is what is remembered of grants.
 type Grants struct{ *core }
 
-const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, schedule, sub, holder, digest"
+const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, stripped, schedule, sub, holder, digest"
 
 // Get reads what is remembered of a grant; false: nothing.
 func (tx Grants) Get(id gateway.GrantID) (gateway.GrantRecord, bool) {
@@ -47,7 +47,7 @@ func (tx Grants) Put(g gateway.Grant, digest []byte) {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (iss, jti) DO UPDATE SET ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat,
 			nbf = excluded.nbf, exp = excluded.exp, uses = excluded.uses, schedule = excluded.schedule, sub = excluded.sub,
-			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0`,
+			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0, stripped = 0`,
 		g.ID.Issuer, g.ID.JTI, g.Version, g.Status, doors, g.IssuedAt.Unix(), g.NotBefore.Unix(), g.NotAfter.Unix(),
 		g.Uses, schedule, orNull(g.Sub), orNull(g.Holder), digest)
 	if g.ID.Issuer == gateway.HomeIssuer && g.Status == gateway.GrantRevoked {
@@ -85,9 +85,14 @@ func (tx Grants) Ending(t time.Time, limit int) []gateway.GrantRecord {
 	return tx.list("WHERE ended = 0 AND exp <= ? ORDER BY exp LIMIT ?", t.Unix(), limit)
 }
 
-// SpentPINs lists grants without uses left whose PINs are still live.
-func (tx Grants) SpentPINs() []gateway.GrantRecord {
-	return tx.list("WHERE uses > 0 AND used >= uses AND (iss, jti) IN (SELECT iss, jti FROM pins)")
+// DeadCodes lists up to limit grants with live codes that have no uses left, or that are over at
+// an instant; zero: whenever they end.
+func (tx Grants) DeadCodes(over time.Time, limit int) []gateway.GrantRecord {
+	end := int64(-1)
+	if !over.IsZero() {
+		end = over.Unix()
+	}
+	return tx.list("WHERE (uses > 0 AND used >= uses OR exp <= ?) AND (iss, jti) IN (SELECT iss, jti FROM pins) LIMIT ?", end, limit)
 }
 
 func (tx Grants) list(where string, args ...any) []gateway.GrantRecord {
@@ -111,13 +116,13 @@ type grantRow struct {
 	doors                 []byte
 	ver, iat, nbf, exp    int64
 	uses, used            int
-	block                 bool
+	block, stripped       bool
 	schedule, sub, holder sql.NullString
 	digest                []byte
 }
 
 func (r *grantRow) dest() []any {
-	return []any{&r.iss, &r.jti, &r.ver, &r.status, &r.doors, &r.iat, &r.nbf, &r.exp, &r.uses, &r.used, &r.block,
+	return []any{&r.iss, &r.jti, &r.ver, &r.status, &r.doors, &r.iat, &r.nbf, &r.exp, &r.uses, &r.used, &r.block, &r.stripped,
 		&r.schedule, &r.sub, &r.holder, &r.digest}
 }
 
@@ -129,7 +134,7 @@ func (r *grantRow) record(void time.Time) (gateway.GrantRecord, error) {
 			IssuedAt: unix(r.iat), Period: gateway.Period{NotBefore: unix(r.nbf), NotAfter: unix(r.exp)},
 			Uses: r.uses, Sub: r.sub.String, Holder: r.holder.String,
 		},
-		Used: r.used, Block: r.block, Digest: r.digest,
+		Used: r.used, Block: r.block, Stripped: r.stripped, Digest: r.digest,
 	}
 	g.Spoilt = g.Uses > 0 && !void.IsZero() && !g.IssuedAt.After(void)
 	err := json.Unmarshal(r.doors, &g.Doors)

@@ -53,6 +53,20 @@ func (tx House) Throttle(r gateway.ReaderID) (t gateway.Throttle) {
 // PutThrottle stores it.
 func (tx House) PutThrottle(r gateway.ReaderID, t gateway.Throttle) { tx.put("throttle/"+string(r), t) }
 
+const unproved = "heard > ?1 OR manifest > ?1"
+
+// Unproved reports whether an issuer's dates, by which it counts as heard from, lie after t.
+func (tx House) Unproved(t time.Time) (some bool) {
+	tx.row("SELECT EXISTS (SELECT 1 FROM issuers WHERE "+unproved+")", []any{t.Unix()}, &some)
+	return some
+}
+
+// Disprove makes such dates count for nothing for good: the issuer was not heard from since 1970,
+// as long as it says nothing new (T3).
+func (tx House) Disprove(t time.Time) {
+	tx.exec("UPDATE issuers SET heard = min(heard, 1), manifest = min(manifest, 1) WHERE "+unproved, t.Unix())
+}
+
 // Floor persists that it is surely not earlier than t (T3); it never falls. Its
 // milliseconds have 13 digits until the year 2286, so that texts compare as numbers do.
 func (tx House) Floor(t time.Time) {
@@ -97,6 +111,9 @@ type ClockState struct {
 	LastSync time.Time `json:"last_sync,omitzero"`
 	Boot     string    `json:"boot"`
 	BootWall time.Time `json:"boot_wall"`
+
+	Stood     time.Duration `json:"stood,omitempty"`
+	StoodWall time.Time     `json:"stood_wall,omitzero"`
 }
 
 // Clock reads it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"gardien/gateway"
 	"time"
 )
 
@@ -38,6 +37,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 	db.SetMaxOpenConns(1)
 	next := time.NewTimer(k.retain(ctx))
 	defer next.Stop()
+	look := time.NewTicker(idleFor / 4)
+	defer look.Stop()
+	quiet := rest{commits: -1}
 	close(k.ready)
 	for {
 		select {
@@ -45,6 +47,16 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return nil
 		case <-next.C:
 			next.Reset(k.retain(ctx))
+		case <-look.C:
+			if !quiet.after(s.vitals.count.Load()) {
+				continue
+			}
+			if err := s.checkpointBeside(ctx, db, 1); err != nil && ctx.Err() == nil {
+				s.log.Warn("store: the write-ahead log is moved into the file later", "err", err)
+				quiet.looks = 0
+				continue
+			}
+			quiet.commits = s.vitals.count.Load()
 		case <-s.grown:
 			if err := s.checkpointBeside(ctx, db, checkpointAt); err != nil && ctx.Err() == nil {
 				s.log.Warn("store: the write-ahead log grows until a checkpoint succeeds", "err", err)
@@ -53,22 +65,46 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
+// idleFor is how long nobody has written when the WAL is moved into the file: what it holds could
+// be lost with it (D8).
+const idleFor = time.Minute
+
+// rest watches for a time without commits, each of which counts once.
+type rest struct {
+	commits int64
+	looks   int // since the latest commit; -1: it is told already
+}
+
+// after is asked every quarter of idleFor, and reports one of them after which it was idle.
+func (r *rest) after(commits int64) bool {
+	switch {
+	case commits != r.commits:
+		r.commits, r.looks = commits, 0
+	case r.looks >= 0:
+		r.looks++
+	}
+	if r.looks < 4 {
+		return false
+	}
+	r.looks = -1
+	return true
+}
+
 // How long it takes from one look at what is past its retention to the next: a day, or less
-// where the clock, or the disk, did not allow it. A Pi that is switched off every night does
-// not know what time it is when it starts.
+// where the clock, or the disk, did not allow it.
 const (
 	retainEvery = 24 * time.Hour
 	retainAgain = 10 * time.Minute
 )
 
-// retain keeps to the retention while the clock is believed, and gives when to do so next.
+// retain keeps to the retention while time is settled (I6), and gives when to do so next.
 func (k *Keeper) retain(ctx context.Context) time.Duration {
 	s := k.store
 	r := s.clock.Read()
 	if k.retention <= 0 {
 		return retainEvery
 	}
-	if r.State == gateway.ClockUndecided {
+	if !r.Settled {
 		return retainAgain
 	}
 	n, err := s.Retain(ctx, r.Earliest.Add(-k.retention))

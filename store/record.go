@@ -434,8 +434,8 @@ func (s *Store) Watch() (grown <-chan struct{}, stop func()) {
 }
 
 // Retain strips what ended before the cutoff: events go from the front of the
-// chain, which verifies from a new anchor; grants lose what is personal and keep
-// their version and uses. The newest event always stays (L2, L7).
+// chain, which verifies from a new anchor; grants lose what is personal, are over for
+// good, and keep their version and uses. The newest event always stays (L2, L7).
 func (s *Store) Retain(ctx context.Context, cutoff time.Time) (events int64, err error) {
 	err = s.Update(ctx, func(tx *Tx) error {
 		var last int64
@@ -452,7 +452,7 @@ func (s *Store) Retain(ctx context.Context, cutoff time.Time) (events int64, err
 		}
 		tx.exec("DELETE FROM refused WHERE exp < ?", cutoff.Unix())
 		tx.exec("DELETE FROM commands WHERE exp < ?", cutoff.Unix())
-		tx.exec("UPDATE grants SET sub = NULL, schedule = NULL, holder = NULL WHERE exp < ? AND (sub IS NOT NULL OR schedule IS NOT NULL OR holder IS NOT NULL)", cutoff.Unix())
+		tx.exec("UPDATE grants SET stripped = 1, sub = NULL, schedule = NULL, holder = NULL WHERE exp < ? AND NOT stripped", cutoff.Unix())
 		return tx.err
 	})
 	return events, err

@@ -44,7 +44,6 @@ type Store struct {
 	replaced bool              // by a restore, and not taken into memory yet
 	head     head
 	lost     *gateway.Reading // when the first of the writes failed that have failed since the last good one
-	commits  int              // that wrote events
 
 	grown chan struct{} // holds a token when the WAL is worth a look
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"gardien/gateway"
@@ -94,4 +95,56 @@ func TestD8_CheckpointsBySize(t *testing.T) {
 			t.Errorf("the WAL holds %d bytes while commits of %s come without a pause", bytes, what)
 		}
 	}
+}
+
+// TestD8_IdleMovesTheLog: a minute after the last commit all is in the file, and the WAL is as
+// small as at the start.
+func TestD8_IdleMovesTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := reopen(t, dir, nil)
+		fill(t, s, 10)
+		for s.Head() < 12_000 { // nobody moves it meanwhile
+			update(t, s, func(tx *store.Tx) error {
+				for range 200 {
+					tx.Record.Append(gateway.Event{Type: gateway.DoorBell, Door: "front"})
+				}
+				return tx.Err()
+			})
+		}
+		wal := filepath.Join(dir, store.FileName+"-wal")
+		grown, err := os.Stat(wal)
+		if err != nil || grown.Size() <= 2<<20 {
+			t.Fatalf("the WAL did not grow: %v, %v", grown, err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		k := s.Keeper(0)
+		go func() { done <- k.Run(ctx) }()
+		<-k.Ready()
+		time.Sleep(80 * time.Second)
+		synctest.Wait()
+		if fi, err := os.Stat(wal); err != nil || fi.Size() > 2<<20 {
+			t.Errorf("the WAL measures %d bytes (%v)", fi.Size(), err)
+		}
+		head := s.Head()
+		idle := s.Commits()
+		time.Sleep(time.Hour)
+		if n := s.Commits(); n != idle {
+			t.Errorf("%d commits in an idle hour", n-idle)
+		}
+		cancel()
+		<-done
+		alone := t.TempDir()
+		b, err := os.ReadFile(filepath.Join(dir, store.FileName))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(alone, store.FileName), b, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := reopen(t, alone, nil); r.Head() != head {
+			t.Errorf("the file alone knows %d events of %d", r.Head(), head)
+		}
+	})
 }

@@ -88,9 +88,19 @@ func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at 
 	} else {
 		f.Policy = rules.Issuers[g.ID.Issuer].Policy // none: no doors, so denied
 		f.Issuer = tx.Issuers.State(g.ID.Issuer, rules.day(at))
+		f.At = ownTime(f.Issuer, at)
 		f.AllPaused, f.Quarantined = tx.House.Paused(), tx.House.Quarantined()
 	}
 	return f
+}
+
+// ownTime is what time it is for an issuer's own documents: not earlier than it has said itself.
+// It matters only where nothing else is known.
+func ownTime(st gateway.IssuerState, at gateway.Reading) gateway.Reading {
+	if at.State == gateway.ClockUndecided && st.HeardAt.After(at.Earliest) && !st.HeardAt.After(at.Latest) {
+		at.Earliest = st.HeardAt
+	}
+	return at
 }
 
 // unwell is why third parties are kept out of a door.
@@ -285,7 +295,7 @@ func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, err
 // unknown as one that never was.
 func (a *attempt) alive(g gateway.GrantRecord) bool {
 	left, limited := g.UsesLeft()
-	return g.Status == gateway.GrantActive && !g.Block && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry)
+	return g.Status == gateway.GrantActive && !g.Block && !g.Stripped && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry)
 }
 
 // card judges a card: it is its grant, whoever holds it. One that nobody knows is no guess at

@@ -35,7 +35,6 @@ type Tokens interface {
 // Clock says what time it is.
 type Clock interface {
 	Read() gateway.Reading
-	Raise(time.Time)
 	Floor(gateway.Reading) time.Time
 }
 

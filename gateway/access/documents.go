@@ -69,8 +69,11 @@ func (c *documents) apply(tx Tx, d document, at gateway.Reading) (changed bool, 
 	return false, &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "a command comes by the feed only"}
 }
 
+// aheadOf reports an issuer's date that is surely still to come.
+func aheadOf(iat time.Time, at gateway.Reading) bool { return iat.After(at.Latest.Add(iatLeeway)) }
+
 func ahead(iat time.Time, at gateway.Reading) *gateway.Refusal {
-	if iat.After(at.Latest.Add(iatLeeway)) {
+	if aheadOf(iat, at) {
 		return &gateway.Refusal{Reason: gateway.NotYetValid, Detail: "its iat is in the future: set the issuer's clock"}
 	}
 	return nil

@@ -43,8 +43,9 @@ type Grants interface {
 	MarkEnded(gateway.GrantID) bool
 	// Ending lists up to limit grants that are over at an instant and not marked so.
 	Ending(t time.Time, limit int) []gateway.GrantRecord
-	// SpentPINs lists grants without uses left whose codes are still live.
-	SpentPINs() []gateway.GrantRecord
+	// DeadCodes lists up to limit grants with live codes that have no uses left, or that are over
+	// at an instant; zero: whenever they end.
+	DeadCodes(over time.Time, limit int) []gateway.GrantRecord
 }
 
 // Codes is the live PINs and cards of doors, as keyed hashes (P6).
@@ -110,6 +111,11 @@ type House interface {
 	Quarantined() bool
 	Throttle(gateway.ReaderID) gateway.Throttle
 	PutThrottle(gateway.ReaderID, gateway.Throttle)
+	// Unproved reports whether an issuer's dates, by which it counts as heard from, lie after an
+	// instant.
+	Unproved(time.Time) bool
+	// Disprove makes such dates count for nothing for good.
+	Disprove(time.Time)
 	// Floor persists that it is surely not earlier; it never falls (T3).
 	Floor(time.Time)
 }

@@ -106,7 +106,10 @@ func (f *Facts) period() Check {
 	case gateway.PlaceBefore:
 		c.Reason = gateway.NotYetValid
 	}
-	if c.Reason == "" && f.Grant.IssuedAt.After(f.At.Latest.Add(iatLeeway)) {
+	if f.Grant.Stripped {
+		c.Reason, c.Detail = gateway.Expired, "it was over, and what it said is gone"
+	}
+	if c.Reason == "" && aheadOf(f.Grant.IssuedAt, f.At) {
 		c.Reason, c.Detail = gateway.NotYetValid, f.say("issued in the future, at %s", f.local(f.Grant.IssuedAt))
 	}
 	return c
@@ -248,7 +251,7 @@ func (f *Facts) paused() Check {
 }
 
 // stale counts from the newest manifest; until the first one, from the newest
-// verified document of the issuer (A9).
+// verified document of the issuer (A9). A date that is still to come counts for nothing (T3).
 func (f *Facts) stale() Check {
 	c := Check{Name: "issuer heard from", Detail: "no limit"}
 	if f.Policy.OfflineLimit == 0 || f.At.State == gateway.ClockUndecided {
@@ -259,7 +262,7 @@ func (f *Facts) stale() Check {
 		from = f.Issuer.HeardAt
 	}
 	c.Detail = f.say("at %s, limit %s", f.local(from), f.Policy.OfflineLimit)
-	if f.At.Latest.Sub(from) > f.Policy.OfflineLimit {
+	if f.At.Latest.Sub(from) > f.Policy.OfflineLimit || aheadOf(from, f.At) {
 		c.Reason = gateway.IssuerStale
 	}
 	return c

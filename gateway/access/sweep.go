@@ -7,7 +7,8 @@ import (
 	"gardien/gateway"
 )
 
-// sweepEvery keeps P6: a PIN's row is gone within 60 s of its end.
+// sweepEvery keeps P6: a PIN's row is gone within 60 s of its last use, or of its end where time
+// is settled.
 const sweepEvery = 30 * time.Second
 
 // Ready is closed when Run has begun.
@@ -54,8 +55,11 @@ func (c *Controller) Run(ctx context.Context) error {
 const sweepAtOnce = 100
 
 // Sweep ends what is surely over, however many: PINs are wiped, and the record says which
-// grants expired unused.
+// grants expired unused. Dates of issuers that turn out to lie in the future are forgotten.
 func (c *Controller) Sweep(ctx context.Context) error {
+	if err := c.disprove(ctx); err != nil {
+		return err
+	}
 	for more := true; more && ctx.Err() == nil; {
 		n, err := c.sweepSome(ctx)
 		if err != nil {
@@ -66,20 +70,41 @@ func (c *Controller) Sweep(ctx context.Context) error {
 	return nil
 }
 
-// sweepSome sweeps some, and gives how many of them were over.
+// disprove forgets dates of issuers that are still to come, once the clock says so: a manifest of
+// 2099 would keep a silent issuer fresh for ever (T3).
+func (c *Controller) disprove(ctx context.Context) error {
+	at := c.clock.Read()
+	if at.State == gateway.ClockUndecided {
+		return nil
+	}
+	bound, some := at.Latest.Add(iatLeeway), false
+	err := c.ledger.View(ctx, func(tx Tx) error { some = tx.House.Unproved(bound); return nil })
+	if err != nil || !some {
+		return err
+	}
+	return c.ledger.Update(ctx, func(tx Tx) error { tx.House.Disprove(bound); return tx.Err() })
+}
+
+// sweepSome sweeps some, and gives how many it found. What is surely over is told at once; its
+// codes, which nobody could bring back, are wiped once time is settled (I6). Until then the rule
+// refuses them.
 func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 	at := c.clock.Read()
-	var over, spent []gateway.GrantRecord
+	var over, dead []gateway.GrantRecord
+	var wipeAfter time.Time
+	if at.Settled {
+		wipeAfter = at.Earliest
+	}
 	err = c.ledger.View(ctx, func(tx Tx) error {
-		over, spent = tx.Grants.Ending(at.Earliest, sweepAtOnce), tx.Grants.SpentPINs()
+		over, dead = tx.Grants.Ending(at.Earliest, sweepAtOnce), tx.Grants.DeadCodes(wipeAfter, sweepAtOnce)
 		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
 	// A PIN that may still be tried again within its grace is left alone.
-	wipe := spent[:0]
-	for _, g := range spent {
+	wipe := dead[:0]
+	for _, g := range dead {
 		if !c.graced(g) {
 			wipe = append(wipe, g)
 		}
@@ -87,12 +112,11 @@ func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 	if len(over)+len(wipe) == 0 {
 		return 0, nil
 	}
-	return len(over), c.ledger.Update(ctx, func(tx Tx) error {
+	return max(len(over), len(wipe)), c.ledger.Update(ctx, func(tx Tx) error {
 		for _, g := range wipe {
 			tx.Codes.Wipe(g.ID)
 		}
 		for _, g := range over {
-			tx.Codes.Wipe(g.ID)
 			left, limited := g.UsesLeft()
 			if tx.Grants.MarkEnded(g.ID) && g.Status == gateway.GrantActive && !g.Block && !(limited && left == 0) {
 				tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantExpired, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})

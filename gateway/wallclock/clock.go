@@ -42,6 +42,9 @@ type Saved struct {
 	LastSync time.Time // wall clock of the last sync, for an RTC's hold-over
 	Boot     string    // the boot that BootWall speaks of
 	BootWall time.Time // wall clock minus CLOCK_BOOTTIME: jumps at a step; zero: at one not confirmed since
+
+	Stood     time.Duration // how long time has stood (I6)
+	StoodWall time.Time     // wall clock of the latest trusted reading
 }
 
 // Keeper persists. Save raises the floor and never lowers it; Reset does lower it,
@@ -64,7 +67,7 @@ type Clock struct {
 	keeping  sync.Mutex // a save that is under way must not undo a resident's word
 	mu       sync.Mutex
 	floor    time.Time
-	proved   time.Time     // the floor without what documents say
+	standing standing
 	lastSync time.Time     // wall
 	synced   bool          // anchor is meaningful
 	anchor   time.Duration // boot time of the last confirmation
@@ -97,7 +100,7 @@ type Opts struct {
 func New(ctx context.Context, o Opts) *Clock {
 	c := &Clock{os: o.OS, source: o.Source, rtc: o.RTC, keeper: o.Keeper, notify: o.Notify,
 		ready: make(chan struct{}), poke: make(chan struct{}, 1),
-		floor: o.Saved.Floor, lastSync: o.Saved.LastSync}
+		floor: o.Saved.Floor, lastSync: o.Saved.LastSync, standing: standing{stood: o.Saved.Stood, wall: o.Saved.StoodWall}}
 	if c.floor.Before(o.Build) {
 		c.floor = o.Build
 	}
@@ -106,7 +109,6 @@ func New(ctx context.Context, o Opts) *Clock {
 	}
 	wall, since, boot := c.os.Now()
 	c.bootWall, c.since, c.boot, c.looked = wall.Add(-since), since, boot, since
-	c.proved = c.floor
 	if boot == o.Saved.Boot && (o.Saved.BootWall.IsZero() || stepped(c.bootWall.Sub(o.Saved.BootWall))) {
 		c.distrust = since // the clock was stepped while nobody looked, or before that
 		if at, ok := c.lookUp(ctx); ok {
@@ -199,10 +201,12 @@ func (c *Clock) reading(wall time.Time, since time.Duration) gateway.Reading {
 		}
 	default:
 		r.Earliest, r.Latest = c.floor, lastFloor
+		c.standing.count(r.Wall, since, false)
 		return r
 	}
 	c.floor = later(c.floor, r.Earliest) // what was surely past stays so (T1)
-	c.proved = c.floor
+	c.standing.count(r.Wall, since, true)
+	r.Settled = c.standing.settled()
 	return r
 }
 
@@ -257,19 +261,6 @@ func (c *Clock) lookUp(ctx context.Context) (time.Time, bool) {
 	return c.source.LastSync(ctx)
 }
 
-// Raise lifts the floor to an instant that is surely past: the iat of a verified
-// document (T3). What is later than now can be, or more than a year past a floor
-// that more than documents confirm, is ignored.
-func (c *Clock) Raise(iat time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	wall, since := c.observe()
-	r := c.reading(wall, since)
-	if iat.After(c.floor) && !iat.After(r.Latest) && iat.Before(c.proved.AddDate(1, 0, 0)) {
-		c.floor = iat
-	}
-}
-
 // Floor is what to persist with the decision that was taken on a reading of this
 // clock, which has raised the floor to its lower end.
 func (c *Clock) Floor(gateway.Reading) time.Time {
@@ -310,7 +301,7 @@ func (c *Clock) Confirm(ctx context.Context, by gateway.ResidentID) (gateway.Rea
 }
 
 func (c *Clock) saved() Saved {
-	s := Saved{Floor: c.floor, LastSync: c.lastSync, Boot: c.boot, BootWall: c.bootWall}
+	s := Saved{Floor: c.floor, LastSync: c.lastSync, Boot: c.boot, BootWall: c.bootWall, Stood: c.standing.stood, StoodWall: c.standing.wall}
 	if c.distrust != 0 && !c.synced || c.bootWall.After(gateway.MaxTime) {
 		s.BootWall = time.Time{} // a restart is no confirmation
 	}

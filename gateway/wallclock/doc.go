@@ -12,5 +12,9 @@
 // that steps against CLOCK_BOOTTIME is not believed until it is confirmed (T4).
 // Confirmation is a sync, a battery-backed RTC, or a resident's word (T5).
 //
+// What an issuer says of the time moves nothing here: a wrong date of one would be
+// believed for all (T3). What cannot be undone, such as wiping a PIN or keeping to
+// the retention, waits for time that has stood for a day (I6, Reading.Settled).
+//
 // Nothing here sets a clock, and nothing in a shipped binary moves this one.
 package wallclock

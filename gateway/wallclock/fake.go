@@ -14,6 +14,7 @@ type Fake struct {
 	state gateway.ClockState
 	floor time.Time
 	born  time.Time
+	young bool
 }
 
 // NewFake makes one.
@@ -28,23 +29,24 @@ func (f *Fake) Set(s gateway.ClockState) {
 	f.state = s
 }
 
+// Unsettle makes time one that has not stood for a day, or has (I6).
+func (f *Fake) Unsettle(young bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.young = young
+}
+
 // Read says what time it is.
 func (f *Fake) Read() gateway.Reading {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
 	r := gateway.Reading{Wall: now, Earliest: now, Latest: now, State: f.state, Boot: "boot", SinceBoot: time.Since(f.born)}
+	r.Settled = f.state != gateway.ClockUndecided && !f.young
 	if f.state == gateway.ClockUndecided {
 		r.Earliest, r.Latest = f.floor, gateway.MaxTime
 	}
 	return r
-}
-
-// Raise raises the floor.
-func (f *Fake) Raise(t time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.floor = later(f.floor, t)
 }
 
 // Floor is what is kept of a reading.

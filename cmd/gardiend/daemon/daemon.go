@@ -243,7 +243,7 @@ func (g *Gateway) openClock(ctx context.Context) error {
 		return err
 	}
 	g.clock = wallclock.New(ctx, wallclock.Opts{OS: g.opts.OS, Source: source, RTC: rtc(),
-		Saved: wallclock.Saved{Floor: saved.Floor, LastSync: saved.LastSync, Boot: saved.Boot, BootWall: saved.BootWall},
+		Saved: wallclock.Saved(saved),
 		Build: firstFloor(source), Keeper: keeper{g.store},
 		Notify: func(_ context.Context, e gateway.Event) { g.note(e) }})
 	g.started = g.clock.Read().Wall
