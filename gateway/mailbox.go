@@ -146,10 +146,31 @@ type Letter struct {
 	Body string   `json:"body"`
 }
 
-// Upload is a batch of letters of one log.
+// Upload is a batch of letters of one log. Head is the gateway's signed word on where its record
+// ends (a [RecordHead]); "" where it says nothing.
 type Upload struct {
 	Log     string   `json:"log"`
 	Letters []Letter `json:"events"`
+	Head    string   `json:"head,omitempty"`
+}
+
+// MaxHead bounds a signed head, in bytes.
+const MaxHead = 1024
+
+// Receipt is what a mailbox has of a gateway: the last letter of a log that has come, and the
+// newest head.
+type Receipt struct {
+	Ack  int64  `json:"ack"`
+	Head string `json:"head,omitempty"`
+}
+
+// RecordHead is where a gateway's record ends: as of its newest durable commit. A database of a
+// lower epoch, or without that event, was rolled back (R1).
+type RecordHead struct {
+	Log   string // the log that goes up
+	Epoch int    // of the database: it rises with each that takes another's place
+	Seq   int64  // of the newest event
+	Hash  string // of that event, 64 hex digits
 }
 
 // Delivered is a letter as its issuer gets it; Seq is the place in the issuer's feed.
@@ -242,7 +263,10 @@ func (e *FeedGone) Error() string {
 }
 
 // UploadGap says which letter a mailbox wants next.
-type UploadGap struct{ Expect int64 }
+type UploadGap struct {
+	Expect int64
+	Head   string // the newest head
+}
 
 func (e *UploadGap) Error() string { return "the next letter is " + strconv.FormatInt(e.Expect, 10) }
 

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"time"
@@ -52,6 +53,33 @@ func (tx House) Throttle(r gateway.ReaderID) (t gateway.Throttle) {
 
 // PutThrottle stores it.
 func (tx House) PutThrottle(r gateway.ReaderID, t gateway.Throttle) { tx.put("throttle/"+string(r), t) }
+
+// Head is where the record ends durably.
+func (tx House) Head() (h gateway.RecordHead) {
+	var saved savedHead
+	tx.get("head", &saved)
+	tx.get("log", &h.Log)
+	tx.get("epoch", &h.Epoch)
+	h.Seq, h.Hash = saved.Seq, saved.Hash
+	return h
+}
+
+// Behind reports whether the database knows less than a head that this gateway once signed (R1).
+func (tx House) Behind(h gateway.RecordHead) bool {
+	mine, first := tx.Head(), origin
+	tx.get("anchor", &first)
+	switch {
+	case mine.Epoch != h.Epoch:
+		return mine.Epoch < h.Epoch
+	case mine.Seq < h.Seq:
+		return true
+	case h.Seq < first.First:
+		return false
+	}
+	var hash []byte
+	tx.row("SELECT hash FROM events WHERE seq = ?", []any{h.Seq}, &hash)
+	return tx.err == nil && hex.EncodeToString(hash) != h.Hash
+}
 
 const unproved = "heard > ?1 OR manifest > ?1"
 

@@ -244,7 +244,10 @@ func (s *Store) SetClock(c Clock) error {
 		s.bearer = newBearer(witnessPath(s.path), s.log)
 		return nil
 	}
-	err := s.Update(context.Background(), func(tx *Tx) error { return tx.distrust(why, event) })
+	err := s.Update(context.Background(), func(tx *Tx) error {
+		tx.amend(s.amends)
+		return tx.distrust(why, event, s.bornWitness.Epoch)
+	})
 	if err == nil {
 		s.bearer = newBearer(witnessPath(s.path), s.log)
 		s.bearer.note(witnessOf(s.head, s.small))
@@ -254,12 +257,17 @@ func (s *Store) SetClock(c Clock) error {
 
 // distrust voids what was limited before, keeps third parties out, and begins a new log: numbers
 // of this one may have gone up for other events.
-func (tx *Tx) distrust(why Quarantine, event gateway.EventType) error {
-	tx.voidBefore(tx.s.clock.Read(), tx.s.bornWitness.Epoch)
-	tx.amend(tx.s.amends)
+func (tx *Tx) distrust(why Quarantine, event gateway.EventType, epoch int) error {
+	tx.voidBefore(tx.s.clock.Read(), epoch)
 	tx.House.SetQuarantine(why)
 	tx.beginLog()
 	return tx.Record.Append(gateway.Event{Type: event})
+}
+
+// Distrust writes that the database is older than what it once acknowledged, as a head proves that
+// this gateway has signed.
+func (tx *Tx) Distrust(h gateway.RecordHead) error {
+	return tx.distrust(RolledBack, gateway.DatabaseRolledBack, h.Epoch)
 }
 
 // RolledBack is how the database is found to be older than what it once acknowledged, at a start

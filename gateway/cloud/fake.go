@@ -1,6 +1,7 @@
 package cloud
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -17,6 +18,7 @@ type Fake struct {
 	mu    sync.Mutex
 	items []gateway.FeedItem
 	ack   int64
+	told  string // head of the record
 	fail  error
 }
 
@@ -144,16 +146,17 @@ func (f *Fake) Snapshot(context.Context, gateway.GatewayID) (gateway.FeedSnapsho
 func (f *Fake) WatchGateway(gateway.GatewayID) (<-chan struct{}, func()) { return nil, func() {} }
 
 // Upload implements Letters.
-func (f *Fake) Upload(_ context.Context, _ gateway.GatewayID, u gateway.Upload, _ time.Time) (int64, error) {
+func (f *Fake) Upload(_ context.Context, _ gateway.GatewayID, u gateway.Upload, _ time.Time) (gateway.Receipt, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, l := range u.Letters {
 		if l.Seq > f.ack+1 {
-			return 0, &gateway.UploadGap{Expect: f.ack + 1}
+			return gateway.Receipt{}, &gateway.UploadGap{Expect: f.ack + 1, Head: f.told}
 		}
 		f.ack = max(f.ack, l.Seq)
 	}
-	return f.ack, nil
+	f.told = cmp.Or(u.Head, f.told)
+	return gateway.Receipt{Ack: f.ack, Head: f.told}, nil
 }
 
 // Letters gives one.

@@ -50,10 +50,6 @@ type (
 	Written struct {
 		Seq int64 `json:"seq"`
 	}
-	// Acknowledged answers an upload: the last letter of the log that has come.
-	Acknowledged struct {
-		Ack int64 `json:"ack"`
-	}
 	// Fleet lists the gateways that listen to an issuer.
 	Fleet struct {
 		Gateways []gateway.Member `json:"gateways"`
@@ -80,7 +76,7 @@ func (s *Service) routes() []route {
 			Responses: map[int]any{200: web.Kinds{web.EventStream: nil, "application/json": gateway.FeedPage{}}, 410: feedGone{}}}, aGateway, s.feed},
 		{web.Route{Method: "GET", Path: "/v1/gateways/{gw}/snapshot", Summary: "All items, commands aside", Responses: map[int]any{200: gateway.FeedSnapshot{}}}, aGateway, s.snapshot},
 		{web.Route{Method: "POST", Path: "/v1/gateways/{gw}/events", Summary: "Up to 200 sealed events of a log, dense by seq; an empty list asks what has come",
-			Request: gateway.Upload{}, Responses: map[int]any{200: Acknowledged{}, 409: uploadGap{}}}, aGateway, s.upload},
+			Request: gateway.Upload{}, Responses: map[int]any{200: gateway.Receipt{}, 409: uploadGap{}}}, aGateway, s.upload},
 		{web.Route{Method: "PUT", Path: "/v1/gateways/{gw}/items/{id}", Summary: "Write an item; a lower version, or an equal one with another body, is a conflict",
 			Request: ItemWrite{}, Responses: map[int]any{201: Written{}, 200: Written{}, 403: problem, 404: problem, 409: versionConflict{}, 413: problem}}, anIssuer, s.putItem},
 		{web.Route{Method: "POST", Path: "/v1/issuers", Summary: "Enrol an issuer with a one-time code", Open: true, Request: IssuerEnrolment{},
@@ -165,6 +161,9 @@ func (s *Service) upload(r *request) error {
 	if in.Log == "" || len(in.Log) > 64 {
 		return web.BadRequest("log: want 1 to 64 characters")
 	}
+	if len(in.Head) > gateway.MaxHead {
+		return web.BadRequest("head: at most %d bytes", gateway.MaxHead)
+	}
 	if len(in.Letters) > gateway.MaxLetters {
 		return web.BadRequest("events: at most %d at once", gateway.MaxLetters)
 	}
@@ -173,12 +172,12 @@ func (s *Service) upload(r *request) error {
 			return web.BadRequest("event %d: want a seq from 1 on, an issuer in to, and a body of at most %d bytes", l.Seq, gateway.MaxItemBody)
 		}
 	}
-	ack, err := s.Mailbox.Letters.Upload(r.Context(), r.gateway, in, r.now)
+	receipt, err := s.Mailbox.Letters.Upload(r.Context(), r.gateway, in, r.now)
 	if err != nil {
 		return err
 	}
 	s.metrics.letters.Add(float64(len(in.Letters)))
-	return web.Reply(r.w, http.StatusOK, Acknowledged{ack})
+	return web.Reply(r.w, http.StatusOK, receipt)
 }
 
 func (s *Service) putItem(r *request) error {

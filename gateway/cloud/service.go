@@ -51,8 +51,8 @@ type Feeds interface {
 
 // Letters is what goes up to issuers.
 type Letters interface {
-	// Upload takes letters of a gateway's log; ack is the last that has come.
-	Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload, now time.Time) (ack int64, err error)
+	// Upload takes letters of a gateway's log, and tells what has come.
+	Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload, now time.Time) (gateway.Receipt, error)
 	Letters(ctx context.Context, iss gateway.IssuerID, after int64, limit int) (list []gateway.Delivered, head int64, err error)
 	WatchIssuer(gateway.IssuerID) (grown <-chan struct{}, stop func())
 }
@@ -355,7 +355,7 @@ func (s *Service) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &gone):
 		web.WriteProblem(w, gateway.Fail(http.StatusGone, "feed-gone", "%v", err), gonePosition{gone.Epoch, gone.Head, gone.Floor})
 	case errors.As(err, &gap):
-		web.WriteProblem(w, gateway.Fail(http.StatusConflict, "upload-gap", "%v", err), expected{gap.Expect})
+		web.WriteProblem(w, gateway.Fail(http.StatusConflict, "upload-gap", "%v", err), expected{gap.Expect, gap.Head})
 	case errors.Is(err, gateway.ErrNoSuchGateway):
 		s.fail(w, r, notListed())
 	case errors.Is(err, gateway.ErrBadCode):
@@ -384,7 +384,8 @@ type (
 		Ver int64 `json:"ver"`
 	}
 	expected struct { // 409 to letters
-		Expect int64 `json:"expect"`
+		Expect int64  `json:"expect"`
+		Head   string `json:"head,omitempty"`
 	}
 )
 

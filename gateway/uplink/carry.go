@@ -10,6 +10,10 @@ import (
 	"gardien/gateway"
 )
 
+// tellEvery is how often the cloud gets our word on the record, which letters take along besides:
+// most of what happens at a door concerns no issuer.
+const tellEvery = time.Minute
+
 // carry carries events up until ctx ends. It waits while there is no connection: the feed
 // finds out when there is one.
 func (u *Uplink) carry(ctx context.Context) {
@@ -18,6 +22,9 @@ func (u *Uplink) carry(ctx context.Context) {
 	var b backoff
 	var err error
 	var again <-chan time.Time // after a failure
+	var said string            // our newest word on the record
+	tell := time.NewTicker(tellEvery)
+	defer tell.Stop()
 	for connected, asked := false, false; ; {
 		select {
 		case <-ctx.Done():
@@ -31,6 +38,14 @@ func (u *Uplink) carry(ctx context.Context) {
 			if !connected || again != nil {
 				continue
 			}
+		case <-tell.C:
+			if s, _ := u.State(); s != Connected || !asked || again != nil {
+				continue
+			}
+			if err := u.tell(ctx, &said); err != nil && ctx.Err() == nil {
+				u.Log.Info("the cloud does not take our word on the record; it gets the next one", "err", err)
+			}
+			continue
 		case <-again:
 		}
 		again = nil
@@ -64,20 +79,43 @@ type answer struct {
 	Ack        *int64 `json:"ack"`
 	Expect     *int64 `json:"expect"`
 	ResendFrom *int64 `json:"resend_from"`
+	Head       string `json:"head"`
 }
 
 // ask learns how far the cloud has come with our log: it may have lost some of it, or have
-// more than we do. Nothing goes up before that is known.
+// more than we do. Nothing goes up before that is known, nor before the cloud has given back what
+// we once said of our record (R1).
 func (u *Uplink) ask(ctx context.Context) error {
 	log, last, _, err := u.Outbox.Unsent(ctx, 0)
 	if err != nil {
 		return err
 	}
-	next, err := u.upload(ctx, log, last, []gateway.Letter{})
+	next, head, err := u.upload(ctx, gateway.Upload{Log: log, Letters: []gateway.Letter{}}, last)
 	if err != nil {
 		return err
 	}
+	if head != "" {
+		if err := u.Outbox.Told(ctx, head); err != nil {
+			return err
+		}
+	}
 	return u.Outbox.Sent(ctx, log, next)
+}
+
+// tell gives the cloud our word on the record, where it has changed and no letter takes it along.
+func (u *Uplink) tell(ctx context.Context, told *string) error {
+	head, err := u.Outbox.Head(ctx)
+	if err != nil || head == *told {
+		return err
+	}
+	log, last, _, err := u.Outbox.Unsent(ctx, 0)
+	if err == nil {
+		_, _, err = u.upload(ctx, gateway.Upload{Log: log, Letters: []gateway.Letter{}, Head: head}, last)
+	}
+	if err == nil {
+		*told = head
+	}
+	return err
 }
 
 // carryBatch carries one batch and moves the cursor.
@@ -93,7 +131,11 @@ func (u *Uplink) carryBatch(ctx context.Context) (more bool, err error) {
 			break
 		}
 	}
-	next, err := u.upload(ctx, log, last, list)
+	head, err := u.Outbox.Head(ctx)
+	if err != nil {
+		return false, err
+	}
+	next, _, err := u.upload(ctx, gateway.Upload{Log: log, Letters: list, Head: head}, last)
 	if err != nil {
 		return false, err
 	}
@@ -107,18 +149,19 @@ func (u *Uplink) carryBatch(ctx context.Context) (more bool, err error) {
 	return true, nil
 }
 
-// upload sends letters and gives the number up to which the cloud has the log now.
-func (u *Uplink) upload(ctx context.Context, log string, last int64, list []gateway.Letter) (next int64, err error) {
+// upload sends letters after the last, and gives the number up to which the cloud has the log now,
+// and the newest head that it has.
+func (u *Uplink) upload(ctx context.Context, up gateway.Upload, last int64) (next int64, head string, err error) {
 	var a answer
-	err = u.Client.Do(ctx, http.MethodPost, "/v1/gateways/"+string(u.Gateway)+"/events", gateway.Upload{Log: log, Letters: list}, &a)
+	err = u.Client.Do(ctx, http.MethodPost, "/v1/gateways/"+string(u.Gateway)+"/events", up, &a)
 	var refused *StatusError
 	if errors.As(err, &refused) && refused.Status == http.StatusConflict && json.Unmarshal(refused.Body, &a) == nil && (a.Expect != nil || a.ResendFrom != nil) {
 		err = nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
-	next = last + int64(len(list))
+	next = last + int64(len(up.Letters))
 	for _, from := range []*int64{a.Expect, a.ResendFrom} {
 		if from != nil {
 			next = max(*from, 1) - 1
@@ -128,5 +171,5 @@ func (u *Uplink) upload(ctx context.Context, log string, last int64, list []gate
 		next = *a.Ack
 	}
 	const longest = 1 << 53 // no log is: what the store adds to a number must not overflow
-	return min(max(next, 0), longest), nil
+	return min(max(next, 0), longest), a.Head, nil
 }

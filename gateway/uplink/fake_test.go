@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -137,6 +138,7 @@ type memory struct {
 
 	log        string
 	letters    []gateway.Letter
+	told       []string
 	sent       int64
 	grown      chan struct{}
 	registered string
@@ -211,6 +213,20 @@ func (m *memory) Sent(_ context.Context, log string, seq int64) error {
 	if log == m.log {
 		m.sent = min(seq, int64(len(m.letters)))
 	}
+	return nil
+}
+
+// Head and Told implement Outbox: the record's head is how many letters there are.
+func (m *memory) Head(context.Context) (string, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return fmt.Sprint("head ", len(m.letters)), nil
+}
+
+func (m *memory) Told(_ context.Context, head string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.told = append(m.told, head)
 	return nil
 }
 

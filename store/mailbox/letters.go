@@ -13,27 +13,32 @@ import (
 )
 
 // Upload takes letters of a gateway's log. Those that came before are ignored, one that
-// is missing before them is *UploadGap; ack is the last that has come. Letters to issuers
-// that the gateway does not list go nowhere.
-func (b *Box) Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload, now time.Time) (ack int64, err error) {
+// is missing before them is *UploadGap. Letters to issuers that the gateway does not list go
+// nowhere. Whichever way it ends, the newest head is returned.
+func (b *Box) Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload, now time.Time) (r gateway.Receipt, err error) {
 	err = b.update(ctx, func(t *tx) error {
-		var id string
-		if !t.row("SELECT id FROM gateways WHERE id = $1"+t.lock(), []any{string(gw)}, &id) {
+		if !t.row("SELECT record_head FROM gateways WHERE id = $1"+t.lock(), []any{string(gw)}, &r.Head) {
 			return cmp.Or(t.err, gateway.ErrNoSuchGateway)
 		}
+		var id string
 		var last int64
 		t.row("SELECT last FROM uploads WHERE gw = $1 AND log = $2", []any{string(gw), u.Log}, &last)
 		to := map[gateway.IssuerID][]string{}
-		ack = last
+		ack := last
 		for _, l := range u.Letters {
 			if l.Seq <= ack {
 				continue
 			}
 			if l.Seq != ack+1 {
-				return &gateway.UploadGap{Expect: last + 1}
+				return &gateway.UploadGap{Expect: last + 1, Head: r.Head}
 			}
 			to[l.To] = append(to[l.To], l.Body)
 			ack = l.Seq
+		}
+		r.Ack = ack
+		if u.Head != "" && u.Head != r.Head {
+			r.Head = u.Head
+			t.exec("UPDATE gateways SET record_head = $1 WHERE id = $2", u.Head, string(gw))
 		}
 		if ack == last {
 			return t.err
@@ -47,7 +52,7 @@ func (b *Box) Upload(ctx context.Context, gw gateway.GatewayID, u gateway.Upload
 		}
 		return t.err
 	})
-	return ack, err
+	return r, err
 }
 
 func (t *tx) deliver(gw gateway.GatewayID, iss gateway.IssuerID, bodies []string, now time.Time) {

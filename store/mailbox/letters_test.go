@@ -22,8 +22,8 @@ func testLetters(t *testing.T, b *Box) {
 	}
 	upload := func(gw gateway.GatewayID, log string, want int64, list ...gateway.Letter) {
 		t.Helper()
-		if ack, err := b.Upload(bg, gw, gateway.Upload{Log: log, Letters: list}, now); err != nil || ack != want {
-			t.Errorf("%s/%s: ack %d, %v, want %d", gw, log, ack, err, want)
+		if r, err := b.Upload(bg, gw, gateway.Upload{Log: log, Letters: list}, now); err != nil || r.Ack != want {
+			t.Errorf("%s/%s: %+v, %v, want %d", gw, log, r, err, want)
 		}
 	}
 	upload(gwA, "l", 0)
@@ -37,6 +37,24 @@ func testLetters(t *testing.T, b *Box) {
 			t.Errorf("a gap: %v", err)
 		}
 	}
+	// The newest head comes back, whoever asks for it and however it ends.
+	tell := func(head string, seq int64, want string) {
+		t.Helper()
+		r, err := b.Upload(bg, gwA, gateway.Upload{Log: "l", Letters: []gateway.Letter{letter(seq, issX)}, Head: head}, now)
+		if errors.As(err, &gap) {
+			r.Head = gap.Head
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if r.Head != want {
+			t.Errorf("head %q, want %q", r.Head, want)
+		}
+	}
+	tell("", 4, "")
+	tell("one", 4, "one")
+	tell("", 4, "one")
+	tell("two", 9, "one") // refused as a whole
+	tell("two", 1, "two")
 	upload(gwA, "another log", 1, letter(1, issX))
 	upload(gwB, "l", 2, letter(1, issX), letter(2, "nobody.example"))
 	list, head, err := b.Letters(bg, issX, 0, 100)

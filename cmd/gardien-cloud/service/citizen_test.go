@@ -78,6 +78,8 @@ func (c *citizen) Sent(_ context.Context, _ string, seq int64) error {
 	return nil
 }
 
+func (c *citizen) Head(context.Context) (string, error)       { return "head", nil }
+func (c *citizen) Told(context.Context, string) error         { return nil }
 func (c *citizen) Grown() (<-chan struct{}, func())           { return c.grown, func() {} }
 func (c *citizen) Descriptor() (string, string, error)        { return "", "registered", nil }
 func (c *citizen) Registered(context.Context) (string, error) { return "registered", nil }

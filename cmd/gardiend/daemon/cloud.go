@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"sync"
 	"time"
 
 	"gardien/configs"
@@ -94,6 +95,25 @@ func (m feed) Position(ctx context.Context) (gateway.Position, error) {
 	return store.Look(ctx, m.store, func(tx *store.Tx) gateway.Position { p, _ := tx.Feed.Place(); return p })
 }
 
+// said is our newest word on the record: it is signed once, so that what did not change can be
+// told by its text.
+type said struct {
+	mu   sync.Mutex
+	head gateway.RecordHead
+	text string
+}
+
+func (s *said) sign(id *tokens.Identity, h gateway.RecordHead) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.text != "" && s.head == h {
+		return s.text, nil
+	}
+	text, err := id.SignHead(h)
+	s.head, s.text = h, text
+	return text, err
+}
+
 // outbox is the record as the uplink sees it.
 type outbox struct{ g *Gateway }
 
@@ -116,6 +136,36 @@ func (o outbox) Unsent(ctx context.Context, limit int) (log string, last int64, 
 
 func (o outbox) Sent(ctx context.Context, log string, seq int64) error {
 	return o.g.store.MarkSent(ctx, log, seq)
+}
+
+func (o outbox) Head(ctx context.Context) (string, error) {
+	h, err := store.Look(ctx, o.g.store, func(tx *store.Tx) gateway.RecordHead { return tx.House.Head() })
+	if err != nil {
+		return "", err
+	}
+	return o.g.said.sign(o.g.identity, h)
+}
+
+// Told takes what the cloud gives back of our own words. One that is not ours, or that we know as
+// much as, changes nothing.
+func (o outbox) Told(ctx context.Context, text string) error {
+	h, err := o.g.identity.ReadHead(text)
+	if err != nil {
+		o.g.log.Warn("the cloud has a head of the record that this gateway never signed; it proves nothing", "err", err)
+		return nil
+	}
+	behind, err := store.Look(ctx, o.g.store, func(tx *store.Tx) bool { return tx.House.Behind(h) })
+	if err != nil || !behind {
+		return err
+	}
+	o.g.log.Error("the database is older than what this gateway once told its cloud: grants with limited uses from before are void, and third parties are kept out until a resident resumes them",
+		"event", h.Seq, "epoch", h.Epoch)
+	return o.g.store.Update(ctx, func(tx *store.Tx) error {
+		if !tx.House.Behind(h) {
+			return tx.Err()
+		}
+		return tx.Distrust(h)
+	})
 }
 
 func (o outbox) Grown() (<-chan struct{}, func()) { return o.g.store.Watch() }
