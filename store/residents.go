@@ -17,16 +17,14 @@ func (tx Residents) Put(r gateway.Resident, token []byte) error {
 	return tx.err
 }
 
-// Remove removes a resident and its duress PINs, and reports whether there
-// was one.
+// Remove removes a resident with what opens as its own, and reports whether there was one.
 func (tx Residents) Remove(id gateway.ResidentID) bool {
-	tx.exec("DELETE FROM pins WHERE duress = ?", id)
+	tx.exec("DELETE FROM pins WHERE owner = ?1 OR duress = ?1", id)
 	return tx.exec("DELETE FROM residents WHERE id = ?", id) == 1
 }
 
-// PutAnswer remembers an answer and forgets those from before expired.
-func (tx Residents) PutAnswer(key, body, answer []byte, at, expired time.Time) error {
-	tx.exec("DELETE FROM answers WHERE at < ?", expired.Unix())
+// PutAnswer remembers an answer.
+func (tx Residents) PutAnswer(key, body, answer []byte, at time.Time) error {
 	tx.exec("INSERT OR REPLACE INTO answers (key, body, answer, at) VALUES (?, ?, ?, ?)", key, body, answer, at.Unix())
 	return tx.err
 }
@@ -52,8 +50,21 @@ func (tx Residents) HasToken(id gateway.ResidentID, token []byte) bool {
 }
 
 // Answer finds a remembered answer: the keyed hash of the request's body that it was
-// given to, and the sealed answer.
-func (tx Residents) Answer(key []byte) (body, answer []byte) {
-	tx.row("SELECT body, answer FROM answers WHERE key = ?", []any{key}, &body, &answer)
-	return body, answer
+// given to, the sealed answer, and its instant.
+func (tx Residents) Answer(key []byte) (body, answer []byte, at time.Time) {
+	var seconds int64
+	tx.row("SELECT body, answer, at FROM answers WHERE key = ?", []any{key}, &body, &answer, &seconds)
+	return body, answer, unix(seconds)
+}
+
+// HasAnswers reports whether answers from before an instant are remembered.
+func (tx Residents) HasAnswers(before time.Time) (has bool) {
+	tx.row("SELECT EXISTS (SELECT 1 FROM answers WHERE at < ?)", []any{before.Unix()}, &has)
+	return has
+}
+
+// DropAnswers forgets them.
+func (tx Residents) DropAnswers(before time.Time) error {
+	tx.exec("DELETE FROM answers WHERE at < ?", before.Unix())
+	return tx.err
 }
