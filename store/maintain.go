@@ -197,7 +197,7 @@ var carryOver = []string{
 		ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat, nbf = excluded.nbf, exp = excluded.exp,
 		uses = excluded.uses, block = excluded.block, ended = excluded.ended, stripped = excluded.stripped, schedule = excluded.schedule,
 		sub = excluded.sub, holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`,
-	`DELETE FROM pins WHERE duress IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
+	`DELETE FROM pins WHERE coalesce(owner, duress) IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
 	`DELETE FROM residents WHERE id IN (SELECT resident FROM live.events WHERE json_extract(body, '$.type') = 'resident_removed')`,
 	`INSERT INTO main.issuers (iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
 			key_ver, key_set, key_file)

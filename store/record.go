@@ -451,7 +451,7 @@ func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
 		n += tx.exec("UPDATE events SET resident = NULL, resident_salt = NULL WHERE resident = ?", ref)
 		n += tx.exec("UPDATE grants SET sub = NULL WHERE sub = ?", ref)
 		n += tx.exec("DELETE FROM residents WHERE id = ?", ref)
-		n += tx.exec("DELETE FROM pins WHERE duress = ?", ref)
+		n += tx.exec("DELETE FROM pins WHERE owner = ?1 OR duress = ?1", ref)
 		if id, err := gateway.ParseGrantID(ref); err == nil { // a short id is one made at home
 			n += tx.exec(`UPDATE events SET sub = NULL, sub_salt = NULL WHERE sub IS NOT NULL
 				AND json_extract(body, '$.issuer') = ? AND json_extract(body, '$.grant') = ?`, id.Issuer, id.JTI)
