@@ -125,11 +125,8 @@ func (c *documents) here(g gateway.Grant) []gateway.DoorID {
 }
 
 func (c *documents) keep(tx Tx, g gateway.Grant, m making, digest []byte, found bool, at gateway.Reading) {
-	tx.Codes.Wipe(g.ID)
 	tx.Grants.Put(g, digest)
-	if g.Status == gateway.GrantActive {
-		c.putCodes(tx, g, m)
-	}
+	c.keepCodes(tx, g, m)
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
 	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub, Resident: m.by}
 	switch {
@@ -141,8 +138,12 @@ func (c *documents) keep(tx Tx, g gateway.Grant, m making, digest []byte, found 
 	tx.Record.AppendAt(at, e)
 }
 
-// putCodes makes a grant's PIN and card live at its doors.
-func (c *documents) putCodes(tx Tx, g gateway.Grant, m making) {
+// keepCodes makes a grant's PIN and card live at its doors, and no others of it.
+func (c *documents) keepCodes(tx Tx, g gateway.Grant, m making) {
+	tx.Codes.Wipe(g.ID)
+	if g.Status != gateway.GrantActive {
+		return
+	}
 	for _, door := range c.here(g) {
 		p := gateway.PINRecord{Grant: g.ID, Door: door, Owner: m.owner, Duress: m.duress}
 		if !g.Card.IsZero() {
