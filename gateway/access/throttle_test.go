@@ -160,6 +160,16 @@ func TestDay(t *testing.T) {
 	if paused(r) {
 		t.Error("paused at 49")
 	}
+	early := *r
+	early.th = lifted(early.th)
+	fail(&early, 9)
+	if paused(&early) {
+		t.Error("a lift at 49 does not allow ten further failures")
+	}
+	fail(&early, 1)
+	if !paused(&early) {
+		t.Error("not paused at 59, ten failures after a lift")
+	}
 	fail(r, 1)
 	if !paused(r) {
 		t.Error("not paused at 50")
