@@ -28,11 +28,12 @@ func (CommandCredential) credential()  {}
 
 // Attempt is one credential at one door, through one reader, at one instant.
 type Attempt struct {
-	ID     AttemptID
-	Door   DoorID
-	Reader ReaderID
-	Grant  GrantID // the zero value where no grant was found, or a resident came
-	At     Reading
+	ID      AttemptID
+	Door    DoorID
+	Reader  ReaderID
+	Grant   GrantID // the zero value where no grant was found, or a resident came
+	Command bool    // Grant names a command, which is good once: no grant tries again by it
+	At      Reading
 }
 
 // Decision is yes or no, and why. The zero value is denied. A denial is a result,

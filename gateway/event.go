@@ -49,6 +49,8 @@ const (
 	KnockedEvent EventType = "knock"
 	// DoorBell: the bell push was pressed.
 	DoorBell EventType = "door_bell"
+	// LockOutLifted: a resident ended the lock-out and the pause of a reader.
+	LockOutLifted EventType = "lockout_lifted"
 	// KnockVetoed: a resident said no.
 	KnockVetoed EventType = "knock_vetoed"
 	// DatabaseSetAside: the database was broken; the record starts anew and third

@@ -33,8 +33,12 @@ type PINRecord struct {
 	// Rank is how many live PINs the door had when this one came, itself included,
 	// less those that have died since.
 	Rank   int
+	Owner  ResidentID // whose own it is, if anybody's
 	Duress ResidentID // whose duress PIN it is, if anybody's
 }
+
+// Own reports whether it is a resident's own. A duress PIN is, too: it must look like any other.
+func (p *PINRecord) Own() bool { return p.Owner != "" || p.Duress != "" }
 
 // IssuerState is what a gateway remembers of an issuer.
 type IssuerState struct {
@@ -44,7 +48,7 @@ type IssuerState struct {
 	Today      int       // entries since midnight
 }
 
-// Throttle is a reader's memory of wrong PINs (P2–P4).
+// Throttle is a reader's memory of wrong PINs and unknown cards (P2–P4).
 type Throttle struct {
 	Failures int            `json:"failures"` // in a row
 	Level    int            `json:"level"`    // lock-outs in a row
@@ -54,8 +58,10 @@ type Throttle struct {
 	Locked    time.Duration `json:"locked"` // since boot
 	LockedFor time.Duration `json:"locked_for"`
 	Boot      string        `json:"boot"`
-	// PausedAt is when third-party PINs paused at this reader; zero: they do not.
+	// PausedAt is when third parties' PINs and cards paused at this reader; zero: they do not.
 	PausedAt time.Time `json:"paused_at,omitzero"`
+	// Spare is how many failures a lift still allows before the next pause.
+	Spare int `json:"spare,omitempty"`
 }
 
 // ThrottleMark is one failure, on both clocks.

@@ -12,12 +12,12 @@ type Codes struct{ *core }
 // Find finds a live PIN or card by its keyed hash.
 func (tx Codes) Find(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
 	p := gateway.PINRecord{Door: door}
-	var duress sql.NullString
-	if !tx.row(`SELECT iss, jti, length, duress, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id AND q.length > 0)
-		FROM pins p WHERE door = ? AND mac = ?`, []any{door, mac}, &p.Grant.Issuer, &p.Grant.JTI, &p.Length, &duress, &p.Rank) {
+	var owner, duress sql.NullString
+	if !tx.row(`SELECT iss, jti, length, owner, duress, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id AND q.length > 0)
+		FROM pins p WHERE door = ? AND mac = ?`, []any{door, mac}, &p.Grant.Issuer, &p.Grant.JTI, &p.Length, &owner, &duress, &p.Rank) {
 		return gateway.PINRecord{}, false
 	}
-	p.Duress = gateway.ResidentID(duress.String)
+	p.Owner, p.Duress = gateway.ResidentID(owner.String), gateway.ResidentID(duress.String)
 	return p, true
 }
 
@@ -29,8 +29,8 @@ func (tx Codes) Live(door gateway.DoorID, except gateway.GrantID) (n int) {
 
 // Put makes a PIN or card live.
 func (tx Codes) Put(p gateway.PINRecord, mac []byte) {
-	tx.exec("INSERT INTO pins (door, mac, length, iss, jti, duress) VALUES (?, ?, ?, ?, ?, ?)",
-		p.Door, mac, p.Length, p.Grant.Issuer, p.Grant.JTI, orNull(string(p.Duress)))
+	tx.exec("INSERT INTO pins (door, mac, length, iss, jti, owner, duress) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		p.Door, mac, p.Length, p.Grant.Issuer, p.Grant.JTI, orNull(string(p.Owner)), orNull(string(p.Duress)))
 }
 
 // Wipe removes a grant's PINs and cards for good (P6).

@@ -22,10 +22,9 @@ func (tx Residents) Confirm(id gateway.ResidentID) bool {
 	return tx.exec("UPDATE residents SET confirmed = 1 WHERE id = ? AND confirmed = 0", id) == 1
 }
 
-// Remove removes a resident and its duress PINs, and reports whether there
-// was one.
+// Remove removes a resident with what opens as its own, and reports whether there was one.
 func (tx Residents) Remove(id gateway.ResidentID) bool {
-	tx.exec("DELETE FROM pins WHERE duress = ?", id)
+	tx.exec("DELETE FROM pins WHERE owner = ?1 OR duress = ?1", id)
 	if tx.exec("DELETE FROM residents WHERE id = ?", id) == 0 {
 		return false
 	}
@@ -33,9 +32,8 @@ func (tx Residents) Remove(id gateway.ResidentID) bool {
 	return true
 }
 
-// PutAnswer remembers an answer and forgets those from before expired.
-func (tx Residents) PutAnswer(key, body, answer []byte, at, expired time.Time) error {
-	tx.exec("DELETE FROM answers WHERE at < ?", expired.Unix())
+// PutAnswer remembers an answer.
+func (tx Residents) PutAnswer(key, body, answer []byte, at time.Time) error {
 	tx.exec("INSERT OR REPLACE INTO answers (key, body, answer, at) VALUES (?, ?, ?, ?)", key, body, answer, at.Unix())
 	return tx.err
 }
@@ -63,8 +61,21 @@ func (tx Residents) HasToken(id gateway.ResidentID, token []byte) (has, confirme
 }
 
 // Answer finds a remembered answer: the keyed hash of the request's body that it was
-// given to, and the sealed answer.
-func (tx Residents) Answer(key []byte) (body, answer []byte) {
-	tx.row("SELECT body, answer FROM answers WHERE key = ?", []any{key}, &body, &answer)
-	return body, answer
+// given to, the sealed answer, and its instant.
+func (tx Residents) Answer(key []byte) (body, answer []byte, at time.Time) {
+	var seconds int64
+	tx.row("SELECT body, answer, at FROM answers WHERE key = ?", []any{key}, &body, &answer, &seconds)
+	return body, answer, unix(seconds)
+}
+
+// HasAnswers reports whether answers from before an instant are remembered.
+func (tx Residents) HasAnswers(before time.Time) (has bool) {
+	tx.row("SELECT EXISTS (SELECT 1 FROM answers WHERE at < ?)", []any{before.Unix()}, &has)
+	return has
+}
+
+// DropAnswers forgets them.
+func (tx Residents) DropAnswers(before time.Time) error {
+	tx.exec("DELETE FROM answers WHERE at < ?", before.Unix())
+	return tx.err
 }

@@ -27,6 +27,7 @@ type addFlags struct {
 	days, hours string
 	uses        int
 	pin         bool
+	resident    string
 	card        string
 	ref         string
 }
@@ -38,10 +39,15 @@ func (t *tool) grantAddCmd() *cobra.Command {
 to --to, by default the end of the day. With --days and --hours it recurs every week,
 until --to or for good. It opens as often as wanted, unless --uses gives a number;
 --uses 1 is what a courier needs. Hours whose end is not after their start run past
-midnight and belong to the day that they start on.`,
+midnight and belong to the day that they start on.
+
+With --pin --resident the PIN is that resident's own: it ends a run of wrong PINs and
+unknown cards at a reader, which nobody else's PIN does, and it goes when the resident
+is removed. "gardien resident list" shows the ids.`,
 		Example: `  gardien grant add --door front --uses 1 --pin
   gardien grant add --door front --to 2026-12-01T18:00 --uses 3 --pin --ref parcel-4711
-  gardien grant add --door front --days fri --hours 22:00-06:00 --pin`,
+  gardien grant add --door front --days fri --hours 22:00-06:00 --pin
+  gardien grant add --door front --to 2099-01-01 --pin --resident ID`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			req, err := t.request(cmd, f)
@@ -62,6 +68,7 @@ midnight and belong to the day that they start on.`,
 	fl.StringVar(&f.hours, "hours", "", "hours of those days, as in 09:00-12:30; several with commas")
 	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; it is shown this once and never again")
+	fl.StringVar(&f.resident, "resident", "", "the PIN is this resident's own (with --pin)")
 	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678: bits, facility, number")
 	fl.StringVar(&f.ref, "ref", "", "a reference of yours, as in parcel-4711; no names")
 	return cmd
@@ -76,7 +83,10 @@ func (t *tool) printPIN(made api.GrantMade) {
 
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
-	req := &api.GrantRequest{PIN: f.pin, Card: f.card, Sub: f.ref}
+	req := &api.GrantRequest{PIN: f.pin, Resident: gateway.ResidentID(f.resident), Card: f.card, Sub: f.ref}
+	if f.resident != "" && !f.pin {
+		return nil, usage("--resident: it is for that resident's own PIN, so give --pin, too")
+	}
 	if cmd.Flags().Changed("uses") {
 		if f.uses < 1 {
 			return nil, usage("--uses: want a number from 1 on; leave it out for as often as wanted")

@@ -188,7 +188,7 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 	}
 	a.repeats(a.c.mac("scan", text))
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		taken := a.c.take(tx, g, "", a.At)
+		taken := a.c.take(tx, g, making{}, a.At)
 		rec := taken.record
 		if taken.outdated == "" {
 			a.continues()
@@ -227,96 +227,4 @@ func (a *attempt) possession(g gateway.Grant, text string, proof gateway.Secret)
 		return gateway.BadProof
 	}
 	return ""
-}
-
-// pin judges a PIN: lock-out, then the PIN's grant.
-func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, error) {
-	t, err := a.c.throttles.of(ctx, a.c.ledger, a.Reader, a.At)
-	if err != nil {
-		return "", err
-	}
-	if lockedOut(t, a.At) {
-		return gateway.LockedOut, nil
-	}
-	next := t
-	mac := a.c.mac.pin(a.Door, pin)
-	a.repeats(mac)
-	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		p, live := tx.Codes.Find(a.Door, mac)
-		var rec gateway.GrantRecord
-		if live {
-			rec, live = tx.Grants.Get(p.Grant)
-		}
-		if live {
-			a.Grant, a.sub = rec.ID, rec.Sub
-			a.continues()
-			live = a.alive(rec)
-		}
-		if !live {
-			a.Grant, a.sub, a.retry, a.repeat = gateway.GrantID{}, "", false, nil
-			var locked bool
-			if next, locked = failed(t, a.At); locked {
-				tx.Record.AppendAt(a.At, gateway.Event{Type: gateway.ReaderLockedOut, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
-			}
-			if len(next.Recent) == alarmFailures && len(t.Recent) < alarmFailures {
-				tx.Record.AppendAt(a.At, gateway.Event{Type: gateway.ReaderTamper, Door: a.Door, Reader: a.Reader, Count: len(next.Recent)})
-			}
-			tx.House.PutThrottle(a.Reader, next)
-			return gateway.WrongPIN, true
-		}
-		home := rec.ID.Issuer == gateway.HomeIssuer
-		if !home && pausedToday(t, a.At, a.c.rules.Load().Zone) {
-			return gateway.LockedOut, false
-		}
-		if reason := a.judge(tx, rec, func(f *Facts) { f.PIN = &p }); reason != "" {
-			return reason, false
-		}
-		if a.repeat != nil {
-			return "", false
-		}
-		if next = succeeded(t, home); t.Failures != 0 || !t.PausedAt.IsZero() {
-			tx.House.PutThrottle(a.Reader, next)
-		}
-		var also []gateway.Event
-		if p.Duress != "" {
-			duress := gateway.Duress.Of(a.Attempt)
-			duress.Resident = p.Duress
-			also = append(also, duress)
-		}
-		return a.enter(tx, rec, also...), false
-	})
-	if err == nil && (reason == "" || reason == gateway.WrongPIN) {
-		a.c.throttles.set(a.Reader, next)
-	}
-	return reason, err
-}
-
-// alive reports whether a PIN's grant may still open: a PIN that is over is as
-// unknown as one that never was.
-func (a *attempt) alive(g gateway.GrantRecord) bool {
-	left, limited := g.UsesLeft()
-	return g.Status == gateway.GrantActive && !g.Block && !g.Stripped && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry)
-}
-
-// card judges a card: it is its grant, whoever holds it. One that nobody knows is no guess at
-// a PIN, and locks nothing out.
-func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, error) {
-	mac := a.c.mac.card(a.Door, card)
-	a.repeats(mac)
-	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
-		p, live := tx.Codes.Find(a.Door, mac)
-		var rec gateway.GrantRecord
-		if live {
-			rec, live = tx.Grants.Get(p.Grant)
-		}
-		if !live {
-			return gateway.UnknownCredential, false
-		}
-		a.Grant, a.sub = rec.ID, rec.Sub
-		a.continues()
-		if reason := a.judge(tx, rec, func(f *Facts) { f.Card = true }); reason != "" {
-			return reason, false
-		}
-		return a.enter(tx, rec), false
-	})
 }

@@ -14,7 +14,7 @@ import (
 	"gardien/store"
 )
 
-// Cards are credentials as PINs are: sealed, kept as a keyed hash, revoked with their grant;
+// TestCards: they are credentials as PINs are: sealed, kept as a keyed hash, revoked with their grant;
 // a third party's only where the resident allows them.
 func TestCards(t *testing.T) {
 	for _, allowed := range []bool{false, true} {
@@ -34,14 +34,6 @@ func TestCards(t *testing.T) {
 			}
 			if r := h.card(4567); r != "" {
 				t.Errorf("home's card: %s", r)
-			}
-			for range 20 {
-				if r := h.card(1); r != gateway.UnknownCredential {
-					t.Fatalf("a strange card: %s", r)
-				}
-			}
-			if r := h.card(4567); r != "" {
-				t.Errorf("strange cards lock a good one out: %s", r)
 			}
 			found, err := h.Revoke(h.t.Context(), id, "")
 			h.check(err)

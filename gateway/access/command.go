@@ -63,10 +63,14 @@ func (c *Controller) carryOut(ctx context.Context, m gateway.Command) {
 // command judges a command: it is good once, for seconds, and only in the process that was
 // running when it was issued (F10).
 func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reason, error) {
-	a.Grant = gateway.GrantID{Issuer: m.Issuer, JTI: m.JTI}
+	a.Grant, a.Command = gateway.GrantID{Issuer: m.Issuer, JTI: m.JTI}, true
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		g := gateway.GrantRecord{Grant: gateway.Grant{ID: a.Grant, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{a.Door},
 			IssuedAt: m.IssuedAt, Period: gateway.Period{NotBefore: m.IssuedAt, NotAfter: m.NotAfter}, Uses: 1}}
+		// It may be in the name of a grant, which somebody has ended.
+		if named, found := tx.Grants.Get(a.Grant); found {
+			g.Status, g.Block = named.Status, named.Block
+		}
 		fresh := tx.Issuers.NoteCommand(m)
 		if !fresh {
 			g.Used = 1

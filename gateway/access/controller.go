@@ -44,6 +44,7 @@ type Rules struct {
 	Doors   []gateway.DoorID
 	Issuers map[gateway.IssuerID]gateway.Issuer
 	Unwell  map[gateway.DoorID]bool // doors that let third parties in although they are unwell
+	Readers map[gateway.DoorID][]gateway.ReaderID
 }
 
 // Controller decides. Its methods are safe for concurrent use.
@@ -200,44 +201,4 @@ func (k *keyed[K]) lock(key K) (unlock func()) {
 	k.mu.Unlock()
 	m.Lock()
 	return m.Unlock
-}
-
-// throttles caches what the database knows of readers, so that a locked-out reader
-// costs no I/O.
-type throttles struct {
-	mu   sync.Mutex
-	each map[gateway.ReaderID]gateway.Throttle
-}
-
-func (t *throttles) of(ctx context.Context, l Ledger, r gateway.ReaderID, now gateway.Reading) (gateway.Throttle, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if th, ok := t.each[r]; ok {
-		return th, nil
-	}
-	var th gateway.Throttle
-	if err := l.Follow(ctx, func(tx Tx) error { th = resume(tx.House.Throttle(r), now); return tx.Err() }); err != nil {
-		return th, err
-	}
-	if t.each == nil {
-		t.each = map[gateway.ReaderID]gateway.Throttle{}
-	}
-	t.each[r] = th
-	return th, nil
-}
-
-func (t *throttles) set(r gateway.ReaderID, th gateway.Throttle) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.each == nil { // a restore has come between
-		t.each = map[gateway.ReaderID]gateway.Throttle{}
-	}
-	t.each[r] = th
-}
-
-// forget empties the cache, after a restore.
-func (t *throttles) forget() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.each = nil
 }

@@ -10,7 +10,7 @@
 // and only then is the strike released. A denial is a result. An error of the
 // database or the clock ends closed. Nothing here does network I/O (A10).
 //
-// Refusals cost little (D6): a wrong PIN is durable, for it counts against its
-// reader; other refusals share a budget of fsyncs and, beyond forty an hour, are
+// Refusals cost little (D6): a wrong PIN or unknown card is durable, for it counts against
+// its reader; other refusals share a budget of fsyncs and, beyond forty an hour, are
 // written as counts.
 package access

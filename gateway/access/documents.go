@@ -59,7 +59,7 @@ func (c *documents) apply(tx Tx, d document, at gateway.Reading) (changed bool, 
 	case d.refusal != nil:
 		return false, d.refusal
 	case d.grant != nil:
-		t := c.take(tx, *d.grant, "", at)
+		t := c.take(tx, *d.grant, making{}, at)
 		return t.isNew || t.noted, t.refusal
 	case d.manifest != nil:
 		return c.applyManifest(tx, *d.manifest, at)

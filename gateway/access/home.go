@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"gardien/gateway"
@@ -19,6 +20,7 @@ type HomeGrant struct {
 	Sub       string
 	PIN       bool
 	Card      gateway.Card       // that opens, too
+	Owner     gateway.ResidentID // the PIN is this resident's own
 	Duress    gateway.ResidentID // the PIN is this resident's duress PIN
 	By        gateway.ResidentID // who makes it; "": whoever is at the console
 }
@@ -56,7 +58,7 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, ga
 		if err != nil {
 			return g.ID, gateway.PIN{}, err
 		}
-		refusal, again, err := c.takeHome(ctx, text, h.Duress, h.By)
+		refusal, again, err := c.takeHome(ctx, text, making{by: h.By, owner: h.Owner, duress: h.Duress})
 		if err != nil || refusal == nil {
 			return g.ID, g.PIN, err
 		}
@@ -68,8 +70,8 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, ga
 }
 
 // takeHome is Take for the gateway's own text: a PIN that collides makes no event, and asks
-// to be drawn again; a duress PIN is marked in the same transaction.
-func (c *Controller) takeHome(ctx context.Context, text string, duress, by gateway.ResidentID) (refusal *gateway.Refusal, again bool, err error) {
+// to be drawn again.
+func (c *Controller) takeHome(ctx context.Context, text string, m making) (refusal *gateway.Refusal, again bool, err error) {
 	at := c.clock.Read()
 	g, refusal := c.tokens.Grant(text)
 	if refusal != nil {
@@ -77,12 +79,7 @@ func (c *Controller) takeHome(ctx context.Context, text string, duress, by gatew
 	}
 	var t taken
 	err = c.ledger.Update(ctx, func(tx Tx) error {
-		if t = c.take(tx, g, by, at); t.refusal == nil && duress != "" {
-			tx.Codes.Wipe(g.ID)
-			for _, door := range c.here(g) {
-				tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len(), Duress: duress}, c.mac.pin(door, g.PIN))
-			}
-		}
+		t = c.take(tx, g, m, at)
 		return tx.Err()
 	})
 	return t.refusal, t.pinRefuse != "", err
@@ -122,7 +119,7 @@ func (c *Controller) Revoke(ctx context.Context, id gateway.GrantID, by gateway.
 	if err != nil {
 		return true, err
 	}
-	refusal, _, err := c.takeHome(ctx, text, "", by)
+	refusal, _, err := c.takeHome(ctx, text, making{by: by})
 	if err == nil && refusal != nil {
 		err = refusal
 	}
@@ -137,9 +134,10 @@ type Explanation struct {
 }
 
 // Explain answers every check for any grant and instant, as if the clock were sure: by the facts
-// of an attempt. Uses, pauses and the door's state are those of now.
+// of an attempt. Uses, pauses, lock-outs and the door's state are those of now.
 func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, t time.Time) (x Explanation, found bool, err error) {
 	at := gateway.Reading{Wall: t, Earliest: t, Latest: t, State: gateway.ClockSynced}
+	var f Facts
 	err = c.ledger.View(ctx, func(tx Tx) error {
 		var g gateway.GrantRecord
 		if g, found = tx.Grants.Get(id); !found {
@@ -150,7 +148,7 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 				door = c.here(g.Grant)[0]
 			}
 		}
-		f := c.facts(tx, g, c.doors.View(door), at)
+		f = c.facts(tx, g, c.doors.View(door), at)
 		f.Explain = true
 		if p, has := tx.Codes.Of(id, door); has {
 			f.PIN = &p
@@ -159,10 +157,16 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 		}
 		checks := Judge(f)
 		if f.Policy.Knock > 0 {
-			checks = append(checks, f.knock(c.knocks.isVetoed(door)))
+			checks = append(checks, f.knock(c.knocks.isVetoed(door, id)))
 		}
 		x = Explanation{door, Verdict(checks), checks}
 		return nil
 	})
+	if err == nil && (f.PIN != nil || f.Card) {
+		var check Check
+		check, err = c.lockOut(ctx, id, door, f.Card)
+		x.Checks = slices.Insert(x.Checks, 0, check) // as the order for a PIN is
+		x.Verdict = Verdict(x.Checks)
+	}
 	return x, found, err
 }

@@ -60,7 +60,8 @@ func live(t *testing.T, change func(*gateway.Policy), f func(*house)) {
 		if change != nil {
 			change(&policy)
 		}
-		h.rules = access.Rules{Zone: zone, Doors: policy.Doors, Issuers: map[gateway.IssuerID]gateway.Issuer{colisX: {ID: colisX, Policy: policy}}}
+		h.rules = access.Rules{Zone: zone, Doors: policy.Doors,
+			Readers: map[gateway.DoorID][]gateway.ReaderID{"front": {"front-pad", "pad"}, "side": {"side-pad"}}, Issuers: map[gateway.IssuerID]gateway.Issuer{colisX: {ID: colisX, Policy: policy}}}
 		h.start()
 		defer func() { h.stop() }()
 		f(h)

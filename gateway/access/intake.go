@@ -19,10 +19,16 @@ type taken struct {
 	noted     bool                // but that it was seen was
 }
 
+// making is what the house alone knows of a grant that is made here.
+type making struct {
+	by     gateway.ResidentID // who makes it, if it is a resident
+	owner  gateway.ResidentID // whose own the PIN is
+	duress gateway.ResidentID // whose duress PIN it is
+}
+
 // take puts a verified grant into the cache, if it is news. The highest version
-// stands for ever; a revocation is kept whatever its period, door or policy (A9). by is the
-// resident who made it, if one did.
-func (c *documents) take(tx Tx, g gateway.Grant, by gateway.ResidentID, at gateway.Reading) taken {
+// stands for ever; a revocation is kept whatever its period, door or policy (A9).
+func (c *documents) take(tx Tx, g gateway.Grant, m making, at gateway.Reading) taken {
 	stored, found := tx.Grants.Get(g.ID)
 	digest := c.mac.grant(g)
 	switch {
@@ -38,12 +44,12 @@ func (c *documents) take(tx Tx, g gateway.Grant, by gateway.ResidentID, at gatew
 		return taken{record: stored, outdated: gateway.UnknownCredential,
 			refusal: &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "this version was issued with other claims: raise ver"}}
 	}
-	return c.takeNew(tx, g, by, stored, found, digest, at)
+	return c.takeNew(tx, g, m, stored, found, digest, at)
 }
 
 // takeNew keeps a version that is higher than what is stored, if it may be kept. One that
 // may not, though its issuer signed it, is remembered as seen: it was not withheld.
-func (c *documents) takeNew(tx Tx, g gateway.Grant, by gateway.ResidentID, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
+func (c *documents) takeNew(tx Tx, g gateway.Grant, m making, stored gateway.GrantRecord, found bool, digest []byte, at gateway.Reading) taken {
 	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
 	if g.Status != gateway.GrantRevoked {
 		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.Card.IsZero() {
@@ -60,7 +66,7 @@ func (c *documents) takeNew(tx Tx, g gateway.Grant, by gateway.ResidentID, store
 		t.noted = tx.Issuers.NoteRefused(g)
 		return t
 	}
-	c.keep(tx, g, by, digest, found, at)
+	c.keep(tx, g, m, digest, found, at)
 	// Read it back: what is void after a restore shows now.
 	t.record, _ = tx.Grants.Get(g.ID)
 	t.isNew = true
@@ -118,21 +124,11 @@ func (c *documents) here(g gateway.Grant) []gateway.DoorID {
 	return doors
 }
 
-func (c *documents) keep(tx Tx, g gateway.Grant, by gateway.ResidentID, digest []byte, found bool, at gateway.Reading) {
-	tx.Codes.Wipe(g.ID)
+func (c *documents) keep(tx Tx, g gateway.Grant, m making, digest []byte, found bool, at gateway.Reading) {
 	tx.Grants.Put(g, digest)
-	if !g.PIN.IsZero() && g.Status == gateway.GrantActive {
-		for _, door := range c.here(g) {
-			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.mac.pin(door, g.PIN))
-		}
-	}
-	if !g.Card.IsZero() && g.Status == gateway.GrantActive {
-		for _, door := range c.here(g) {
-			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door}, c.mac.card(door, g.Card))
-		}
-	}
+	c.keepCodes(tx, g, m)
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
-	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub, Resident: by}
+	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub, Resident: m.by}
 	switch {
 	case g.Status == gateway.GrantRevoked:
 		e.Type = gateway.GrantRevokedOn
@@ -140,6 +136,23 @@ func (c *documents) keep(tx Tx, g gateway.Grant, by gateway.ResidentID, digest [
 		e.Type = gateway.GrantUpdated
 	}
 	tx.Record.AppendAt(at, e)
+}
+
+// keepCodes makes a grant's PIN and card live at its doors, and no others of it.
+func (c *documents) keepCodes(tx Tx, g gateway.Grant, m making) {
+	tx.Codes.Wipe(g.ID)
+	if g.Status != gateway.GrantActive {
+		return
+	}
+	for _, door := range c.here(g) {
+		p := gateway.PINRecord{Grant: g.ID, Door: door, Owner: m.owner, Duress: m.duress}
+		if !g.Card.IsZero() {
+			tx.Codes.Put(p, c.mac.card(door, g.Card))
+		}
+		if p.Length = g.PIN.Len(); p.Length > 0 {
+			tx.Codes.Put(p, c.mac.pin(door, g.PIN))
+		}
+	}
 }
 
 // heard notes the iat of a verified document: the issuer lives, and for its own documents it is

@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -14,14 +15,15 @@ const knockFor = 3 * time.Minute
 // knocks is who stands at which door while the residents may say no. Times are monotonic: no
 // clock of the day moves them.
 type knocks struct {
-	mu   sync.Mutex
-	each map[gateway.DoorID]*doorstep
+	mu     sync.Mutex
+	each   map[gateway.DoorID]*doorstep
+	vetoed map[gateway.GrantID]time.Time // who was told no, for every door
 }
 
 // doorstep is one door's.
 type doorstep struct {
 	rang   time.Time // the bell: for whoever comes
-	vetoed time.Time
+	vetoed time.Time // for whoever comes
 	by     map[gateway.GrantID]*knock
 }
 
@@ -57,10 +59,10 @@ func (k *knocks) at(door gateway.DoorID) *doorstep {
 func (k *knocks) judge(door gateway.DoorID, id gateway.GrantID, wait time.Duration) (reason gateway.Reason, ripe time.Time, isNew bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	d := k.at(door)
-	if counts(d.vetoed) {
+	if k.told(door, id) {
 		return gateway.Vetoed, ripe, false
 	}
+	d := k.at(door)
 	n := d.by[id]
 	if isNew = n == nil; isNew {
 		n = &knock{begun: time.Now(), ended: make(chan struct{})}
@@ -77,11 +79,43 @@ func (k *knocks) judge(door gateway.DoorID, id gateway.GrantID, wait time.Durati
 	return "", ripe, isNew
 }
 
-// isVetoed reports whether a veto counts at a door now.
-func (k *knocks) isVetoed(door gateway.DoorID) bool {
+// isVetoed reports whether a veto counts for a grant at a door now.
+func (k *knocks) isVetoed(door gateway.DoorID, id gateway.GrantID) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return counts(k.at(door).vetoed)
+	return counts(k.at(door).vetoed) || counts(k.vetoed[id])
+}
+
+// refuses is isVetoed for a grant that is presented: who comes to a door while its veto counts is
+// kept out of the others, too (I7).
+func (k *knocks) refuses(door gateway.DoorID, id gateway.GrantID) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.told(door, id)
+}
+
+func (k *knocks) told(door gateway.DoorID, id gateway.GrantID) bool {
+	if at := k.at(door).vetoed; counts(at) {
+		k.tellNo(id, at)
+	}
+	return counts(k.vetoed[id])
+}
+
+// tellNo keeps a grant out of all doors from a veto's instant on, and ends its waits.
+func (k *knocks) tellNo(id gateway.GrantID, at time.Time) {
+	maps.DeleteFunc(k.vetoed, func(_ gateway.GrantID, t time.Time) bool { return !counts(t) })
+	if k.vetoed == nil {
+		k.vetoed = map[gateway.GrantID]time.Time{}
+	}
+	if at.After(k.vetoed[id]) {
+		k.vetoed[id] = at
+	}
+	for _, d := range k.each {
+		if n := d.by[id]; n != nil && !n.admitted {
+			close(n.ended)
+			delete(d.by, id)
+		}
+	}
 }
 
 // over forgets a knock whose attempt has ended.
@@ -124,23 +158,21 @@ func (c *Controller) Ring(door gateway.DoorID) {
 	}
 }
 
-// Veto keeps whoever knocks at a door from entering, and whoever comes in the next three
-// minutes. It reports false where nobody knocks, or is let in already.
+// Veto keeps whoever knocks at a door from entering there or elsewhere, and whoever comes to it in
+// the next three minutes. It reports false where nobody knocks, or is let in already.
 func (c *Controller) Veto(door gateway.DoorID) bool {
 	c.knocks.mu.Lock()
 	defer c.knocks.mu.Unlock()
-	d := c.knocks.at(door)
+	d, now := c.knocks.at(door), time.Now()
 	somebody := counts(d.rang)
 	for id, n := range d.by {
-		if n.admitted {
-			continue
+		if !n.admitted {
+			somebody = true
+			c.knocks.tellNo(id, now)
 		}
-		somebody = true
-		close(n.ended)
-		delete(d.by, id)
 	}
 	if somebody {
-		d.vetoed, d.rang = time.Now(), time.Time{}
+		d.vetoed, d.rang = now, time.Time{}
 	}
 	return somebody
 }
@@ -149,13 +181,20 @@ func (c *Controller) Veto(door gateway.DoorID) bool {
 // command has a name of its own, so that it is the issuer who knocks with them: the first
 // tells the residents, a later one opens.
 func (a *attempt) knocked(g gateway.GrantRecord, p gateway.Policy) (reason gateway.Reason) {
-	if p.Knock == 0 || a.retry || g.ID.Issuer == gateway.HomeIssuer {
+	if p.Knock == 0 || g.ID.Issuer == gateway.HomeIssuer {
 		return ""
 	}
-	a.knocks, a.knocksAs = true, g.ID
-	if a.Reader == gateway.ReaderApp {
+	a.knocksAs = g.ID
+	if a.Command {
 		a.knocksAs.JTI = ""
 	}
+	if a.retry { // they were asked; a veto since then counts all the same
+		if a.c.knocks.refuses(a.Door, a.knocksAs) {
+			return gateway.Vetoed
+		}
+		return ""
+	}
+	a.knocks = true
 	reason, a.ripe, a.newKnock = a.c.knocks.judge(a.Door, a.knocksAs, p.Knock)
 	return reason
 }

@@ -14,6 +14,7 @@ const (
 	alarmFailures = 10
 	dayFailures   = 50
 	day           = 24 * time.Hour
+	afterALift    = 10 // failures until the next pause, at least
 )
 
 // resume adapts a throttle to the present boot: a lock-out that another boot
@@ -26,17 +27,18 @@ func resume(t gateway.Throttle, now gateway.Reading) gateway.Throttle {
 	return t
 }
 
-// lockedOut reports whether the reader takes no PIN now. It counts on the boot
+// lockedOut reports whether the reader takes no PIN and no card now. It counts on the boot
 // clock, which no step of the wall clock moves.
 func lockedOut(t gateway.Throttle, now gateway.Reading) bool {
 	return t.LockedFor > 0 && now.SinceBoot-t.Locked < t.LockedFor
 }
 
-// failed counts a wrong PIN; locked reports whether a lock-out begins with it.
+// failed counts a wrong PIN or an unknown card; locked reports whether a lock-out begins with it.
 func failed(t gateway.Throttle, now gateway.Reading) (next gateway.Throttle, locked bool) {
 	t.Recent = append(recent(t, now), gateway.ThrottleMark{At: now.Wall, Boot: now.Boot, SinceBoot: now.SinceBoot})
 	t.Failures++
-	if len(t.Recent) >= dayFailures && now.Wall.After(t.PausedAt) {
+	t.Spare = max(t.Spare-1, 0)
+	if len(t.Recent) >= dayFailures && t.Spare == 0 && now.Wall.After(t.PausedAt) {
 		t.PausedAt = now.Wall // another day's pause, too
 	}
 	if t.Failures <= freeFailures {
@@ -68,17 +70,27 @@ func recent(t gateway.Throttle, now gateway.Reading) []gateway.ThrottleMark {
 	return keep[max(0, len(keep)-dayFailures):]
 }
 
-// succeeded forgets failures in a row; those of the day stay. A resident's own
-// PIN also ends the pause of third-party PINs.
-func succeeded(t gateway.Throttle, home bool) gateway.Throttle {
+// troubled reports whether there is a run or a pause to end.
+func troubled(t gateway.Throttle) bool { return t.Failures != 0 || !t.PausedAt.IsZero() }
+
+// ended ends the run of failures and the pause, as a resident's own PIN does (P2); those of the
+// day stay.
+func ended(t gateway.Throttle) gateway.Throttle {
 	t.Failures, t.Level, t.LockedFor = 0, 0, 0
-	if home && !t.PausedAt.IsZero() {
-		t.PausedAt, t.Recent = time.Time{}, nil
+	if !t.PausedAt.IsZero() {
+		t.PausedAt, t.Spare = time.Time{}, afterALift
 	}
 	return t
 }
 
-// pausedToday reports whether third-party PINs are paused at the reader: until a
+// lifted is ended, by a resident's act: it allows further failures in any case.
+func lifted(t gateway.Throttle) gateway.Throttle {
+	t = ended(t)
+	t.Spare = afterALift
+	return t
+}
+
+// pausedToday reports whether third parties' PINs and cards are paused at the reader: until a
 // resident or the next day of a believed clock (P3).
 func pausedToday(t gateway.Throttle, now gateway.Reading, zone *time.Location) bool {
 	if t.PausedAt.IsZero() {

@@ -91,14 +91,18 @@ func TestLockOuts(t *testing.T) {
 			t.Errorf("lock-out %d is %v, want %v", i+1, got, want*time.Second)
 		}
 	}
-	r.th = succeeded(r.th, false)
-	for i := range 3 {
-		if _, locked := r.wrong(); locked {
-			t.Errorf("failure %d after a success is not free", i+1)
+	for what, end := range map[string]func(gateway.Throttle) gateway.Throttle{"a resident's own PIN": ended, "a lift": lifted} {
+		again := *r
+		again.wrong()
+		again.th = end(again.th)
+		for i := range 3 {
+			if taken, locked := again.wrong(); !taken || locked {
+				t.Errorf("failure %d after %s is not free", i+1, what)
+			}
 		}
-	}
-	if _, locked := r.wrong(); !locked || r.lockFor() != 30*time.Second {
-		t.Error("the first lock-out after a success is not 30 s")
+		if _, locked := again.wrong(); !locked || again.lockFor() != 30*time.Second {
+			t.Errorf("the first lock-out after %s is not 30 s", what)
+		}
 	}
 }
 
@@ -156,6 +160,16 @@ func TestDay(t *testing.T) {
 	if paused(r) {
 		t.Error("paused at 49")
 	}
+	early := *r
+	early.th = lifted(early.th)
+	fail(&early, 9)
+	if paused(&early) {
+		t.Error("a lift at 49 does not allow ten further failures")
+	}
+	fail(&early, 1)
+	if !paused(&early) {
+		t.Error("not paused at 59, ten failures after a lift")
+	}
 	fail(r, 1)
 	if !paused(r) {
 		t.Error("not paused at 50")
@@ -163,15 +177,21 @@ func TestDay(t *testing.T) {
 	if len(r.th.Recent) > 50 {
 		t.Errorf("%d marks are kept", len(r.th.Recent))
 	}
-	third := *r
-	third.th = succeeded(third.th, false)
-	if !paused(&third) {
-		t.Error("a third party's PIN ends the pause")
-	}
-	home := *r
-	home.th = succeeded(home.th, true)
-	if paused(&home) {
-		t.Error("a resident's PIN does not end the pause")
+	for what, end := range map[string]func(gateway.Throttle) gateway.Throttle{"a resident's own PIN": ended, "a lift": lifted} {
+		again := *r
+		again.th = end(again.th)
+		again.restart()
+		if n := len(recent(again.th, again.now())); n != 50 || paused(&again) {
+			t.Errorf("after %s: %d failures of the day, paused %v", what, n, paused(&again))
+		}
+		fail(&again, 9)
+		if paused(&again) {
+			t.Errorf("paused nine failures after %s", what)
+		}
+		fail(&again, 1)
+		if !paused(&again) {
+			t.Errorf("not paused ten failures after %s", what)
+		}
 	}
 	lost := *r
 	lost.sure = gateway.ClockUndecided
@@ -205,13 +225,13 @@ func TestDay(t *testing.T) {
 }
 
 // TestFiftyADay: whatever somebody does at a reader, third-party PINs take at most
-// fifty wrong ones in any 24 hours before they pause.
+// fifty wrong ones in any 24 hours before they pause, and ten more for each lift.
 func TestFiftyADay(t *testing.T) {
 	seed := rand.Uint64()
 	rng := rand.New(rand.NewPCG(seed, 2))
 	for range 200 {
 		r := newReader(t)
-		var at []time.Duration
+		var at, lifts []time.Duration
 		elapsed := time.Duration(0)
 		wait := func(d time.Duration) { r.pass(d); elapsed += d }
 		for range 400 {
@@ -223,11 +243,16 @@ func TestFiftyADay(t *testing.T) {
 					r.reboot()
 				}
 			case 2:
-				r.th = succeeded(r.th, false) // a courier with a PIN of his own helps
+				if rng.IntN(10) == 0 {
+					r.th = lifted(r.th)
+					lifts = append(lifts, elapsed)
+				}
 			case 3:
 				wait(time.Duration(rng.Int64N(int64(3 * time.Hour))))
 			default:
-				elapsed += r.lockFor()
+				if lockedOut(r.th, r.now()) {
+					wait(r.th.LockedFor - (r.up - r.th.Locked))
+				}
 				if pausedToday(r.th, r.now(), time.UTC) {
 					break
 				}
@@ -243,9 +268,18 @@ func TestFiftyADay(t *testing.T) {
 					n++
 				}
 			}
+			more := 0
+			for _, l := range lifts {
+				if l >= at[i] && l-at[i] < day {
+					more += afterALift
+				}
+			}
+			if len(lifts) > 0 && lifts[0] < at[i] { // what it has left over
+				more += afterALift
+			}
 			// At midnight one more is taken before the next pause begins.
-			if n > dayFailures+1 {
-				t.Fatalf("seed %d: %d failures within 24 hours", seed, n)
+			if n > dayFailures+more+1 {
+				t.Fatalf("seed %d: %d failures within 24 hours, of which lifts allow %d", seed, n, more)
 			}
 		}
 	}

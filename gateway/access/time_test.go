@@ -63,7 +63,7 @@ func TestT3_ManifestOfTheFuture(t *testing.T) {
 				h.t.Errorf("at once: %q", r)
 			}
 			time.Sleep(time.Minute) // the sweep
-			h.passes(200 * 24 * time.Hour)
+			h.isOff(200 * 24 * time.Hour)
 			if r := h.scan(cleaner); r != gateway.IssuerStale {
 				h.t.Errorf("200 silent days later, dated %s: %q", date, r)
 			}
@@ -71,8 +71,8 @@ func TestT3_ManifestOfTheFuture(t *testing.T) {
 	}
 }
 
-// passes lets a long time pass, in which the gateway is off: it would sweep every 30 s.
-func (h *house) passes(d time.Duration) {
+// isOff lets a long time pass, in which the gateway is off: it would sweep every 30 s.
+func (h *house) isOff(d time.Duration) {
 	h.stop()
 	time.Sleep(d)
 	h.start()
@@ -117,7 +117,7 @@ func TestI6_StrippedIsFinal(t *testing.T) {
 			g.Schedule = &gateway.Schedule{Windows: []gateway.Window{{Days: []gateway.Weekday{gateway.Weekday(time.Monday)}, From: 9 * 60, To: 10 * 60}}}
 		})
 		h.takes(monday, "accepted")
-		h.passes(5 * 24 * time.Hour) // to Saturday
+		h.isOff(5 * 24 * time.Hour) // to Saturday
 		if r := h.scan(monday); r != gateway.OutsideSchedule {
 			h.t.Fatalf("on Saturday: %q", r)
 		}
@@ -126,7 +126,7 @@ func TestI6_StrippedIsFinal(t *testing.T) {
 		if r := h.scan(monday); r != gateway.Expired {
 			h.t.Errorf("stripped, on Saturday: %q", r)
 		}
-		h.passes(2*24*time.Hour + 90*time.Minute) // to Monday, 9:30
+		h.isOff(2*24*time.Hour + 90*time.Minute) // to Monday, 9:30
 		if r := h.scan(monday); r != gateway.Expired {
 			h.t.Errorf("stripped, on Monday: %q", r)
 		}

@@ -31,6 +31,8 @@ type DoorService interface {
 	Nonce(addr string) (Nonce, error)
 	// Veto keeps whoever knocks at a door out; nobody knocks: 409.
 	Veto(ctx context.Context, by Caller, door gateway.DoorID) error
+	// Lift ends the lock-out and the pause at a reader.
+	Lift(ctx context.Context, by Caller, reader gateway.ReaderID) error
 }
 
 // GrantService is the grants in the cache.
@@ -38,7 +40,7 @@ type GrantService interface {
 	// List gives up to limit grants after one of them, by id.
 	List(ctx context.Context, after gateway.GrantID, limit int) ([]Grant, error)
 	Get(context.Context, gateway.GrantID) (Grant, error)
-	// Make makes a grant at home, and gives its PIN this once.
+	// Make makes a grant at home, and gives its PIN this once. A resident that it names must exist.
 	Make(ctx context.Context, by Caller, req GrantRequest) (GrantMade, error)
 	// Revoke ends a grant made at home, and blocks a third party's here.
 	Revoke(ctx context.Context, by Caller, id gateway.GrantID) error

@@ -91,6 +91,8 @@ var each = []struct {
 	{"POST", "/v1/doors/nosuch/veto", "", 404, "there are front"},
 	{"POST", "resident:/v1/doors/front/veto", "", 204, ""},
 	{"POST", "/v1/doors/front/veto", "", 409, "nobody knocks"},
+	{"POST", "resident:/v1/readers/pad/lift", "", 204, ""},
+	{"POST", "/v1/readers/nosuch/lift", "", 404, "there are pad"},
 	{"POST", "stranger:/v1/nonces", "", 201, "bm9uY2U"},
 	{"POST", "stranger:/v1/mailbag", `{"items":["good","bad",{"id":"i","kind":"grant","ver":1,"exp":2,"body":"bad","new":[1]},7,null,{"KIND":"grant"}]}`, 200, "rejected"},
 	{"POST", "stranger:/v1/mailbag", `{"items":[null,"good"]}`, 200, "accepted"},
@@ -102,6 +104,8 @@ var each = []struct {
 
 	{"GET", "/v1/grants?limit=1", "", 200, `"next":"home/g1"`},
 	{"POST", "resident:/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true}`, 201, "493027"},
+	{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true,"resident":"r1"}`, 201, "493027"},
+	{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true,"resident":"nosuch"}`, 404, "there are r1"},
 	{"POST", "/v1/grants", `{"doors":["nosuch"],"not_after":"2090-01-01T00:00:00Z"}`, 404, "there are front"},
 	{"GET", "/v1/grants/home%2Fg1", "", 200, `"home/g1"`},
 	{"GET", "/v1/grants/home%2Fnosuch", "", 404, "home/nosuch"},
@@ -165,7 +169,7 @@ func TestConformance(t *testing.T) {
 	}
 	s.overload(t)
 	s.text.Complete()
-	want := []string{"veto front by r1", "grant g2 by r1", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
+	want := []string{"veto front by r1", "lift pad by r1", "grant g2 by r1", "grant g2 by socket", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
 		"pause all by socket", "resume all by socket", "duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1"}
 	if got := s.fake.Acts(); !slices.Equal(got, want) {
 		t.Errorf("acts %q, want %q", got, want)
@@ -211,7 +215,7 @@ func (s *served) overload(t *testing.T) {
 
 // fill makes a path of a template: of things that are there.
 func fill(path string) string {
-	return strings.NewReplacer("{door}", "front", "{id}", "home%2Fg1").Replace(path)
+	return strings.NewReplacer("{door}", "front", "{reader}", "pad", "{id}", "home%2Fg1").Replace(path)
 }
 
 // TestRefusals: every route refuses a stranger, another method, a body that is too large, of
@@ -264,6 +268,7 @@ func TestRefusals(t *testing.T) {
 	refused("GET", "/v1/events?after=-1", "", 400)
 	refused("GET", "/v1/grants?after=a%20b", "", 400)
 	refused("GET", "/v1/grants/home%2Fg1/explanation?at=noon", "", 400)
+	refused("POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","resident":"r1"}`, 400)
 	refused("POST", "/v1/restore", "{}", 415)
 	refused("POST", "/v1/events/forget", `{"ref":"broken"}`, 500)
 	refused("GET", "stranger:/v1/doors", "", 500, "Authorization", "Bearer broken")

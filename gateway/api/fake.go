@@ -13,7 +13,7 @@ import (
 	"gardien/gateway"
 )
 
-// Fake is a gateway for tests of whoever speaks the API: one door "front", a grant "home/g1", an
+// Fake is a gateway for tests of whoever speaks the API: one door "front" with a reader "pad", a grant "home/g1", an
 // issuer "colis-x.example" and a resident "r1" whose token is "token". What is named "nosuch" is
 // not there; what is named "broken" fails.
 type Fake struct {
@@ -147,6 +147,10 @@ func (f fakeDoors) Veto(_ context.Context, by Caller, door gateway.DoorID) error
 	return f.act(by, "veto", string(door), "front")
 }
 
+func (f fakeDoors) Lift(_ context.Context, by Caller, reader gateway.ReaderID) error {
+	return f.act(by, "lift", string(reader), "pad")
+}
+
 func fakeGrant() Grant {
 	return Grant{ID: "home/g1", Issuer: gateway.HomeIssuer, JTI: "g1", Ver: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
 		NotBefore: fakeTime, NotAfter: fakeTime}
@@ -163,7 +167,12 @@ func (fakeGrants) Get(_ context.Context, id gateway.GrantID) (Grant, error) {
 	return fakeGrant(), known("grant", id.String(), "home/g1")
 }
 
-func (f fakeGrants) Make(_ context.Context, by Caller, _ GrantRequest) (GrantMade, error) {
+func (f fakeGrants) Make(_ context.Context, by Caller, req GrantRequest) (GrantMade, error) {
+	if req.Resident != "" {
+		if err := known("resident", string(req.Resident), "r1"); err != nil {
+			return GrantMade{}, err
+		}
+	}
 	return GrantMade{"home/g2", "493027"}, f.act(by, "grant", "g2", "g2")
 }
 

@@ -31,6 +31,8 @@ func (s *Server) routes(sim Sim) []route {
 			Request: AttemptRequest{}, Responses: map[int]any{200: Granted{}, 403: Denied{}, 404: gateway.Problem{}}}, answer: s.attempt},
 		{Route: web.Route{Method: "POST", Path: "/v1/doors/{door}/veto", Summary: "Say no to whoever knocks at the door (issuers with the policy knock)",
 			Responses: map[int]any{204: nil, 404: gateway.Problem{}, 409: gateway.Problem{}}}, answer: s.veto},
+		{Route: web.Route{Method: "POST", Path: "/v1/readers/{reader}/lift", Summary: "End the lock-out of a reader and the pause of third parties' PINs and cards there",
+			Responses: map[int]any{204: nil, 404: gateway.Problem{}}}, answer: lift(s.backend.Doors)},
 		{Route: web.Route{Method: "POST", Path: "/v1/nonces", Summary: "A nonce for one proof", Open: true,
 			Responses: map[int]any{201: Nonce{}, 429: gateway.Problem{}}}, answer: s.nonce},
 		{Route: web.Route{Method: "POST", Path: "/v1/mailbag", Summary: "Hand in grants and mailbox items, whoever carries them", Open: true,

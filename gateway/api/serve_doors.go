@@ -33,6 +33,13 @@ func (s *Server) veto(r *request) (Answer, error) {
 	return Answer{Status: 204}, s.backend.Doors.Veto(r.Context(), r.caller, d.ID)
 }
 
+// lift ends the lock-out and the pause at a reader.
+func lift(doors DoorService) func(*request) (Answer, error) {
+	return func(r *request) (Answer, error) {
+		return Answer{Status: 204}, doors.Lift(r.Context(), r.caller, gateway.ReaderID(r.PathValue("reader")))
+	}
+}
+
 func (s *Server) findDoor(id string) (Door, error) {
 	var ids []string
 	for _, d := range s.backend.Doors.List() {

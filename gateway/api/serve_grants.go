@@ -56,6 +56,8 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 		return Answer{}, web.BadRequest("not_after: say when the grant ends, or give a schedule")
 	case req.Uses != nil && (*req.Uses < 1 || *req.Uses > 1<<20):
 		return Answer{}, web.BadRequest("uses: want a number from 1 on, or leave it out")
+	case req.Resident != "" && !req.PIN:
+		return Answer{}, web.BadRequest("resident: it is for that resident's own PIN, so ask for one (\"pin\": true)")
 	}
 	if req.Schedule != nil {
 		if err := req.Schedule.Validate(); err != nil {

@@ -113,8 +113,10 @@ type GrantRequest struct {
 	Uses      *int              `json:"uses,omitempty"` // from 1 on; absent: as often as wanted
 	Schedule  *gateway.Schedule `json:"schedule,omitempty"`
 	PIN       bool              `json:"pin,omitempty"`
-	Card      string            `json:"card,omitempty"` // BITS:FACILITY:NUMBER of a Wiegand card
-	Sub       string            `json:"sub,omitempty"`
+	// Resident makes the PIN that resident's own: it ends a run of wrong ones at a reader.
+	Resident gateway.ResidentID `json:"resident,omitempty"`
+	Card     string             `json:"card,omitempty"` // BITS:FACILITY:NUMBER of a Wiegand card
+	Sub      string             `json:"sub,omitempty"`
 }
 
 // GrantMade answers it; the PIN is told this once.

@@ -63,7 +63,11 @@ func (f *Fake) Release(_ context.Context, a gateway.Attempt, _ bool) (time.Durat
 	f.released = append(f.released, a)
 	v := f.views[a.Door]
 	v.Strike = gateway.StrikeIsReleased
-	v.Entries = append(v.Entries, gateway.Entry{Attempt: a.ID, Grant: a.Grant, Running: true, Retries: retries})
+	e := gateway.Entry{Attempt: a.ID, Grant: a.Grant, Running: true, Retries: retries}
+	if a.Command {
+		e.Retries = 0
+	}
+	v.Entries = append(v.Entries, e)
 	f.views[a.Door] = v
 	return FakeReleaseTime, nil
 }

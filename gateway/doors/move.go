@@ -248,7 +248,7 @@ func (d *owner) admit(c *call, now time.Time) {
 			d.until = earlier(d.until, now.Add(d.RelockDelay))
 		case d.hw.Contact != nil && d.leaf == gateway.ContactClosed:
 			d.waiting = append(d.waiting, a)
-			if !k.retry && a.Grant != (gateway.GrantID{}) && d.RetryGrace > 0 {
+			if !k.retry && !a.Command && a.Grant != (gateway.GrantID{}) && d.RetryGrace > 0 {
 				d.graces[a.Grant] = &grace{attempt: a.ID, left: retries}
 			}
 		}

@@ -326,6 +326,28 @@ func TestStories(t *testing.T) {
 		r.move(shut)
 		r.expect("door_held_open", "door_closed")
 	})
+	story(t, "a command makes no grace, for no grant of its name either (I7)", nil, func(t *testing.T, r *rig) {
+		command := gateway.Attempt{ID: "c", Grant: gateway.GrantID{Issuer: "home", JTI: "g"}, Command: true}
+		if _, err := r.door.Release(t.Context(), command, false); err != nil {
+			t.Fatal(err)
+		}
+		for _, when := range []string{"while it is released", "then"} {
+			if id, ok := r.retry("g"); ok {
+				t.Errorf("%s the grant may retry %s", when, id)
+			}
+			pass(5 * s)
+		}
+		r.expect("strike_released c", "strike_secured c", "access_not_taken c")
+		r.admit("a", "g")
+		pass(5 * s)
+		if _, err := r.door.Release(t.Context(), command, false); err != nil {
+			t.Fatal(err)
+		}
+		pass(5 * s)
+		if id, ok := r.retry("g"); id != "a" || !ok {
+			t.Errorf("the grant's own grace is %q, %v", id, ok)
+		}
+	})
 	story(t, "no contact, no grace", nil, func(t *testing.T, r *rig) {
 		r.stop()
 		r.hw.Contact = nil

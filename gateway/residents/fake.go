@@ -15,8 +15,13 @@ type Fake struct {
 	mu      sync.Mutex
 	list    []gateway.Resident
 	tokens  map[gateway.ResidentID][]byte
-	answers map[string][2][]byte
+	answers map[string]fakeAnswer
 	Fail    error // of every call
+}
+
+type fakeAnswer struct {
+	body, answer []byte
+	at           time.Time
 }
 
 var _ Memory = (*Fake)(nil)
@@ -79,22 +84,41 @@ func (f *Fake) Remove(_ context.Context, id gateway.ResidentID) (bool, error) {
 }
 
 // Answer implements Memory.
-func (f *Fake) Answer(_ context.Context, key []byte) (body, answer []byte, err error) {
+func (f *Fake) Answer(_ context.Context, key []byte) (body, answer []byte, at time.Time, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.answers[string(key)]
-	return a[0], a[1], f.Fail
+	return a.body, a.answer, a.at, f.Fail
 }
 
 // PutAnswer implements Memory.
-func (f *Fake) PutAnswer(_ context.Context, key, body, answer []byte, _, _ time.Time) error {
+func (f *Fake) PutAnswer(_ context.Context, key, body, answer []byte, at time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.answers == nil {
-		f.answers = map[string][2][]byte{}
+		f.answers = map[string]fakeAnswer{}
 	}
 	if f.Fail == nil {
-		f.answers[string(key)] = [2][]byte{body, answer}
+		f.answers[string(key)] = fakeAnswer{body, answer, at}
 	}
 	return f.Fail
+}
+
+// DropAnswers implements Memory.
+func (f *Fake) DropAnswers(_ context.Context, before time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for key, a := range f.answers {
+		if f.Fail == nil && a.at.Before(before) {
+			delete(f.answers, key)
+		}
+	}
+	return f.Fail
+}
+
+// Answers counts those that are remembered.
+func (f *Fake) Answers() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.answers)
 }

@@ -31,15 +31,18 @@ type Memory interface {
 	HasToken(ctx context.Context, id gateway.ResidentID, mac []byte) (has, confirmed bool, err error)
 	// Add stores a resident with the keyed hash of its token, and tells the record.
 	Add(ctx context.Context, r gateway.Resident, mac []byte) error
-	// Remove removes a resident and its duress PINs, and tells the record; false: there is none.
+	// Remove removes a resident with what opens as its own, and tells the record; false: there
+	// is none.
 	Remove(context.Context, gateway.ResidentID) (bool, error)
 	// Confirm confirms a resident, and tells the record; false: there was no need of it.
 	Confirm(context.Context, gateway.ResidentID) (bool, error)
 	// Answer finds a remembered answer: the keyed hash of the request's body that it was given
-	// to, and the sealed answer; nil: there is none.
-	Answer(ctx context.Context, key []byte) (body, answer []byte, err error)
-	// PutAnswer remembers an answer of an instant, and forgets those from before another.
-	PutAnswer(ctx context.Context, key, body, answer []byte, at, expired time.Time) error
+	// to, the sealed answer (nil: there is none), and its instant.
+	Answer(ctx context.Context, key []byte) (body, answer []byte, at time.Time, err error)
+	// PutAnswer remembers an answer of an instant.
+	PutAnswer(ctx context.Context, key, body, answer []byte, at time.Time) error
+	// DropAnswers forgets those from before an instant.
+	DropAnswers(ctx context.Context, before time.Time) error
 }
 
 // Clock says what time it is.
@@ -154,7 +157,7 @@ func (r *Residents) Known(ctx context.Context, id gateway.ResidentID) error {
 	return unknown
 }
 
-// Remove removes a resident: its token and its duress PINs are good for nothing any more.
+// Remove removes a resident: its token and its own PINs are good for nothing any more.
 func (r *Residents) Remove(ctx context.Context, id gateway.ResidentID) error {
 	found, err := r.Memory.Remove(ctx, id)
 	if err == nil && !found {

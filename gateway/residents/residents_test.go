@@ -17,7 +17,8 @@ import (
 type clock struct{ since time.Duration }
 
 func (c *clock) Read() gateway.Reading {
-	return gateway.Reading{Wall: time.Unix(1_790_000_000, 0).Add(c.since), SinceBoot: c.since, State: gateway.ClockSynced}
+	now := time.Unix(1_790_000_000, 0).Add(c.since)
+	return gateway.Reading{Wall: now, Earliest: now, Latest: now, SinceBoot: c.since, State: gateway.ClockSynced}
 }
 
 func mac(purpose string, parts ...string) []byte {
@@ -153,7 +154,7 @@ func TestAnswers(t *testing.T) {
 	if _, found, _, _ := r.Recall(ctx, "another", "body"); found {
 		t.Error("another key")
 	}
-	if _, sealed, _ := f.Answer(ctx, mac("answer key", "key")); bytes.Contains(sealed, []byte("471100")) {
+	if _, sealed, _, _ := f.Answer(ctx, mac("answer key", "key")); bytes.Contains(sealed, []byte("471100")) {
 		t.Error("a PIN in clear")
 	}
 }

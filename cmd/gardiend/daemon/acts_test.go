@@ -60,6 +60,7 @@ func TestActsNameTheResident(t *testing.T) {
 		do("POST", "/v1/resume", "")
 		h.access.Ring("front")
 		do("POST", "/v1/doors/front/veto", "")
+		do("POST", "/v1/readers/pad/lift", "")
 		grown, stop := h.store.Watch()
 		do("POST", "/v1/clock/confirm", "")
 		var events []gateway.Event
@@ -76,14 +77,14 @@ func TestActsNameTheResident(t *testing.T) {
 		acts := 0
 		for _, e := range events {
 			switch e.Type {
-			case gateway.GrantAdded, gateway.GrantRevokedOn, gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.KnockVetoed, gateway.ClockTrusted:
+			case gateway.GrantAdded, gateway.GrantRevokedOn, gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.KnockVetoed, gateway.LockOutLifted, gateway.ClockTrusted:
 				acts++
 				if e.Resident != c.by {
 					t.Errorf("%s of %s/%s names %q, want %q", e.Type, e.Issuer, e.Grant, e.Resident, c.by)
 				}
 			}
 		}
-		want := 9
+		want := 10
 		if c.by == "" {
 			want-- // the carrier's grant was blocked already
 		}

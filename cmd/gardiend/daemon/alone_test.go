@@ -192,7 +192,7 @@ func TestTasks(t *testing.T) {
 	if diff := cmp.Diff([]string{"clock", "access", "store", "door front"}, names(vital)); diff != "" {
 		t.Errorf("vital (-want +got):\n%s", diff)
 	}
-	for _, want := range []string{"socket", "uplink", "reader pad"} {
+	for _, want := range []string{"socket", "uplink", "reader pad", "remembered answers"} {
 		if !slices.Contains(names(beside), want) {
 			t.Errorf("no %q beside: %v", want, names(beside))
 		}

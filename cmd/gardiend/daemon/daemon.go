@@ -73,7 +73,7 @@ type Gateway struct {
 	socket    *api.Socket
 	beside    []*keptUp // the tasks that may fail alone
 	linkUp    <-chan struct{}
-	said      said      // to the cloud of the record
+	said      said // to the cloud of the record
 	started   time.Time
 	inForce   atomic.Pointer[configs.Config] // the configuration whose issuers are believed
 }

@@ -50,13 +50,22 @@ func (m residentMemory) Remove(ctx context.Context, id gateway.ResidentID) (foun
 	return found, err
 }
 
-func (m residentMemory) Answer(ctx context.Context, key []byte) (body, answer []byte, err error) {
-	err = m.store.View(ctx, func(tx *store.Tx) error { body, answer = tx.Residents.Answer(key); return nil })
-	return body, answer, err
+func (m residentMemory) Answer(ctx context.Context, key []byte) (body, answer []byte, at time.Time, err error) {
+	err = m.store.View(ctx, func(tx *store.Tx) error { body, answer, at = tx.Residents.Answer(key); return nil })
+	return body, answer, at, err
 }
 
-func (m residentMemory) PutAnswer(ctx context.Context, key, body, answer []byte, at, expired time.Time) error {
-	return m.store.Follow(ctx, func(tx *store.Tx) error { return tx.Residents.PutAnswer(key, body, answer, at, expired) })
+func (m residentMemory) PutAnswer(ctx context.Context, key, body, answer []byte, at time.Time) error {
+	return m.store.Follow(ctx, func(tx *store.Tx) error { return tx.Residents.PutAnswer(key, body, answer, at) })
+}
+
+// DropAnswers writes nothing where there is nothing to forget.
+func (m residentMemory) DropAnswers(ctx context.Context, before time.Time) error {
+	has, err := store.Look(ctx, m.store, func(tx *store.Tx) bool { return tx.Residents.HasAnswers(before) })
+	if err != nil || !has {
+		return err
+	}
+	return m.store.Follow(ctx, func(tx *store.Tx) error { return tx.Residents.DropAnswers(before) })
 }
 
 // asProblem turns the room's errors into the API's words.

@@ -63,3 +63,16 @@ func (s doorService) Veto(ctx context.Context, by api.Caller, door gateway.DoorI
 		return tx.Record.Append(gateway.Event{Type: gateway.KnockVetoed, Door: door, Resident: by.Resident})
 	})
 }
+
+// Lift implements api.DoorService.
+func (s doorService) Lift(ctx context.Context, by api.Caller, reader gateway.ReaderID) error {
+	found, err := s.g.access.Lift(context.WithoutCancel(ctx), reader, by.Resident)
+	if err == nil && !found {
+		var ids []string
+		for _, r := range s.g.cfg.Readers {
+			ids = append(ids, r.ID)
+		}
+		err = api.NotFound("reader", string(reader), ids)
+	}
+	return err
+}

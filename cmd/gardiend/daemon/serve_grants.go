@@ -73,7 +73,12 @@ func (g *Gateway) noGrant(ctx context.Context, id gateway.GrantID) error {
 
 // Make implements api.GrantService.
 func (s grantService) Make(ctx context.Context, by api.Caller, req api.GrantRequest) (api.GrantMade, error) {
-	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, By: by.Resident}
+	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, Owner: req.Resident, By: by.Resident}
+	if h.Owner != "" {
+		if err := s.g.residents.Known(ctx, h.Owner); err != nil {
+			return api.GrantMade{}, asProblem(err)
+		}
+	}
 	if req.Uses != nil {
 		h.Uses = *req.Uses
 	}

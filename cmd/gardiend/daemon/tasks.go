@@ -32,7 +32,7 @@ func (g *Gateway) tasks() (vital, beside []Task) {
 	for _, d := range g.house {
 		vital = append(vital, d)
 	}
-	beside = []Task{g.socket}
+	beside = []Task{g.socket, newJob("remembered answers", g.residents.ForgetAnswers)}
 	if g.uplink != nil {
 		beside = append(beside, g.uplink)
 	}

@@ -76,10 +76,15 @@ func configured(cfg *configs.Config) []issuers.Configured {
 }
 
 func rules(cfg *configs.Config) access.Rules {
-	r := access.Rules{Zone: cfg.Zone(), Issuers: issuers.Policies(configured(cfg)), Unwell: map[gateway.DoorID]bool{}}
+	r := access.Rules{Zone: cfg.Zone(), Issuers: issuers.Policies(configured(cfg)), Unwell: map[gateway.DoorID]bool{},
+		Readers: map[gateway.DoorID][]gateway.ReaderID{}}
 	for _, d := range cfg.Doors {
 		r.Doors = append(r.Doors, gateway.DoorID(d.ID))
 		r.Unwell[gateway.DoorID(d.ID)] = d.Unwell == "allow"
+	}
+	for _, reader := range cfg.Readers {
+		door := gateway.DoorID(reader.Door)
+		r.Readers[door] = append(r.Readers[door], gateway.ReaderID(reader.ID))
 	}
 	return r
 }

@@ -20,6 +20,7 @@ import (
 	"gardien/cmd/gardien-issuer/carrier"
 	"gardien/gateway"
 	"gardien/gateway/api"
+	"gardien/store"
 	"gardien/store/mailbox"
 
 	"github.com/google/go-cmp/cmp"
@@ -343,7 +344,8 @@ func entered(jti string) []string {
 
 // TestTwoDays lives two days of a house, with a gateway, a cloud and a carrier over TLS, in no
 // time: an entry that is good once, one of fixed hours, an outage over night with a restart in it,
-// a revocation that waits for its end, and a door that somebody left open.
+// a revocation that waits for its end, and a door that somebody left open. What was answered on
+// the first day is not remembered on the third.
 func TestTwoDays(t *testing.T) {
 	inWorld(t, func(w *world) {
 		t := w.t // the bubble's
@@ -354,6 +356,7 @@ func TestTwoDays(t *testing.T) {
 		unused := w.grant("unused", 1, "2027-03-01T09:00", "2027-03-01T12:00", nil)
 		nurse := w.grant("nurse", 0, "2027-03-01T00:00", "2027-04-01T00:00", hours)
 		check(t, w.to.SendManifest(t.Context(), 24*time.Hour))
+		check(t, w.house.backend().Residents.Remember(t.Context(), "key", "body", api.Answer{Status: 201}))
 		w.expect("the morning", "grant_added courier", "grant_added unused", "grant_added nurse")
 
 		w.at(1, "08:30")
@@ -408,6 +411,9 @@ func TestTwoDays(t *testing.T) {
 		w.expect("after it", "access_denied wrong_pin")
 		w.at(3, "08:00")
 		w.expect("the second night")
+		if has, err := store.Look(t.Context(), w.house.store, func(tx *store.Tx) bool { return tx.Residents.HasAnswers(time.Now()) }); has || err != nil {
+			t.Errorf("an answer is remembered for two days: %v, %v", has, err)
+		}
 
 		want := slices.Concat([]string{"grant_added courier", "grant_added unused", "grant_added nurse", "access_denied courier not_yet_valid"}, ofTheGrant("courier"),
 			[]string{"grant_expired unused"}, ofTheGrant("nurse"), []string{"access_denied nurse outside_schedule"}, ofTheGrant("nurse"), []string{"grant_revoked nurse"})
