@@ -28,13 +28,15 @@ type addFlags struct {
 	uses        int
 	pin         bool
 	card        string
+	holder      string
 	ref         string
 }
 
 func (t *tool) grantAddCmd() *cobra.Command {
 	var f addFlags
 	cmd := &cobra.Command{Use: "add --door DOOR", Short: "Make a grant at home",
-		Long: `add makes a grant. Without --days it is for one stretch of time: from now, or --from,
+		Long: `add makes a grant. It says what opens: --pin draws a PIN, --card names a card, --holder a
+phone's key; several may be given. Without --days it is for one stretch of time: from now, or --from,
 to --to, by default the end of the day. With --days and --hours it recurs every week,
 until --to or for good. It opens as often as wanted, unless --uses gives a number;
 --uses 1 is what a courier needs. Hours whose end is not after their start run past
@@ -63,6 +65,7 @@ midnight and belong to the day that they start on.`,
 	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; it is shown this once and never again")
 	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678: bits, facility, number")
+	fl.StringVar(&f.holder, "holder", "", "the thumbprint of the key of a phone that opens (RFC 7638, 43 characters); the text for it is shown")
 	fl.StringVar(&f.ref, "ref", "", "a reference of yours, as in parcel-4711; no names")
 	return cmd
 }
@@ -72,11 +75,14 @@ func (t *tool) printPIN(made api.GrantMade) {
 	if made.PIN != "" {
 		fmt.Fprintf(t.out, "PIN   %s   (shown this once)\n", t.paint(green, made.PIN))
 	}
+	if made.Grant != "" {
+		fmt.Fprintf(t.out, "text for the phone:\n%s\n", made.Grant)
+	}
 }
 
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
-	req := &api.GrantRequest{PIN: f.pin, Card: f.card, Sub: f.ref}
+	req := &api.GrantRequest{PIN: f.pin, Card: f.card, Holder: f.holder, Sub: f.ref}
 	if cmd.Flags().Changed("uses") {
 		if f.uses < 1 {
 			return nil, usage("--uses: want a number from 1 on; leave it out for as often as wanted")
@@ -85,6 +91,12 @@ func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error
 	}
 	if len(f.doors) == 0 {
 		return nil, usage("name a door: --door DOOR (\"gardien doors\" lists them)")
+	}
+	if !f.pin && f.card == "" && f.holder == "" {
+		return nil, usage("nothing could present this grant: add --pin, --card BITS:FACILITY:NUMBER or --holder THUMBPRINT")
+	}
+	if f.holder != "" && !gateway.ValidThumbprint(f.holder) {
+		return nil, usage("--holder %q: want the thumbprint of a P-256 key (RFC 7638), 43 characters of base64url", f.holder)
 	}
 	for _, d := range f.doors {
 		req.Doors = append(req.Doors, gateway.DoorID(d))

@@ -16,7 +16,7 @@ type taken struct {
 	outdated  gateway.Reason      // the stored version contradicts it
 	pinRefuse string              // its PIN is not acceptable here
 	refusal   *gateway.Refusal    // it was not stored
-	noted     bool                // but that it was seen was
+	noted     bool                // but that it was seen, or what it tried, was
 }
 
 // take puts a verified grant into the cache, if it is news. The highest version
@@ -47,17 +47,18 @@ func (c *documents) takeNew(tx Tx, g gateway.Grant, by gateway.ResidentID, store
 	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
 	if g.Status != gateway.GrantRevoked {
 		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.Card.IsZero() {
-			t.refusal = c.refuseCard(tx, g)
+			t.refusal, t.noted = c.refuseCard(tx, g, at)
 		}
 		if t.refusal == nil && !g.PIN.IsZero() {
-			t.refusal = c.refusePIN(tx, g)
-			if t.refusal != nil {
+			var noted bool
+			if t.refusal, noted = c.refusePIN(tx, g, at); t.refusal != nil {
 				t.pinRefuse = t.refusal.Detail
 			}
+			t.noted = t.noted || noted
 		}
 	}
 	if t.refusal != nil {
-		t.noted = tx.Issuers.NoteRefused(g)
+		t.noted = tx.Issuers.NoteRefused(g) || t.noted // a version that was noted may bring another PIN
 		return t
 	}
 	c.keep(tx, g, by, digest, found, at)
@@ -78,35 +79,6 @@ func refuseNow(g gateway.Grant, at gateway.Reading) *gateway.Refusal {
 	return nil
 }
 
-// refusePIN holds a new PIN against the live ones of each door (P1, P11).
-func (c *documents) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
-	for _, door := range c.here(g) {
-		live := tx.Codes.Live(door, g.ID) + 1
-		need := gateway.PINLength(live)
-		if need == 0 {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("door %s has %d live PINs, and more would make guessing easy", door, live-1)}
-		}
-		if g.PIN.Len() < need {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy,
-				Detail: fmt.Sprintf("a PIN of %d digits is too short for %d live PINs at door %s: use %d digits", g.PIN.Len(), live, door, need)}
-		}
-		if p, taken := tx.Codes.Find(door, c.mac.pin(door, g.PIN)); taken && p.Grant != g.ID {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the PIN equals a live one at door %s: draw another", door)}
-		}
-	}
-	return nil
-}
-
-// refuseCard holds a new card against the live ones of each door: one card, one grant.
-func (c *documents) refuseCard(tx Tx, g gateway.Grant) *gateway.Refusal {
-	for _, door := range c.here(g) {
-		if p, taken := tx.Codes.Find(door, c.mac.card(door, g.Card)); taken && p.Grant != g.ID {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the card opens door %s by another grant already: revoke that one first", door)}
-		}
-	}
-	return nil
-}
-
 // here lists the grant's doors that this gateway has.
 func (c *documents) here(g gateway.Grant) []gateway.DoorID {
 	var doors []gateway.DoorID
@@ -119,18 +91,8 @@ func (c *documents) here(g gateway.Grant) []gateway.DoorID {
 }
 
 func (c *documents) keep(tx Tx, g gateway.Grant, by gateway.ResidentID, digest []byte, found bool, at gateway.Reading) {
-	tx.Codes.Wipe(g.ID)
 	tx.Grants.Put(g, digest)
-	if !g.PIN.IsZero() && g.Status == gateway.GrantActive {
-		for _, door := range c.here(g) {
-			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door, Length: g.PIN.Len()}, c.mac.pin(door, g.PIN))
-		}
-	}
-	if !g.Card.IsZero() && g.Status == gateway.GrantActive {
-		for _, door := range c.here(g) {
-			tx.Codes.Put(gateway.PINRecord{Grant: g.ID, Door: door}, c.mac.card(door, g.Card))
-		}
-	}
+	c.keepCodes(tx, g, "")
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
 	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub, Resident: by}
 	switch {

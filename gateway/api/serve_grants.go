@@ -56,6 +56,8 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 		return Answer{}, web.BadRequest("not_after: say when the grant ends, or give a schedule")
 	case req.Uses != nil && (*req.Uses < 1 || *req.Uses > 1<<20):
 		return Answer{}, web.BadRequest("uses: want a number from 1 on, or leave it out")
+	case req.Holder != "" && !gateway.ValidThumbprint(req.Holder):
+		return Answer{}, web.BadRequest("holder: want the thumbprint of a P-256 key (RFC 7638), 43 characters of base64url")
 	}
 	if req.Schedule != nil {
 		if err := req.Schedule.Validate(); err != nil {
@@ -66,6 +68,9 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 		if _, err := s.findDoor(string(d)); err != nil {
 			return Answer{}, err
 		}
+	}
+	if !req.PIN && req.Card == "" && req.Holder == "" {
+		return Answer{}, web.BadRequest("nothing could present the grant: give it pin, card or holder")
 	}
 	made, err := s.backend.Grants.Make(r.Context(), r.caller, req)
 	if err != nil {

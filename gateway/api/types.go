@@ -113,14 +113,16 @@ type GrantRequest struct {
 	Uses      *int              `json:"uses,omitempty"` // from 1 on; absent: as often as wanted
 	Schedule  *gateway.Schedule `json:"schedule,omitempty"`
 	PIN       bool              `json:"pin,omitempty"`
-	Card      string            `json:"card,omitempty"` // BITS:FACILITY:NUMBER of a Wiegand card
+	Card      string            `json:"card,omitempty"`   // BITS:FACILITY:NUMBER of a Wiegand card
+	Holder    string            `json:"holder,omitempty"` // thumbprint of the key (RFC 7638) whose holder presents it
 	Sub       string            `json:"sub,omitempty"`
 }
 
 // GrantMade answers it; the PIN is told this once.
 type GrantMade struct {
-	ID  string `json:"id"`
-	PIN string `json:"pin,omitempty"`
+	ID    string `json:"id"`
+	PIN   string `json:"pin,omitempty"`
+	Grant string `json:"grant,omitempty"` // with a holder: the text that the phone presents
 }
 
 // Grant is what is remembered of a grant; null where there is no limit.
