@@ -35,12 +35,12 @@ type addFlags struct {
 func (t *tool) grantAddCmd() *cobra.Command {
 	var f addFlags
 	cmd := &cobra.Command{Use: "add --door DOOR", Short: "Make a grant at home",
-		Long: `add makes a grant. It says what opens: --pin draws a PIN, --card names a card, --holder a
-phone's key; several may be given. Without --days it is for one stretch of time: from now, or --from,
-to --to, by default the end of the day. With --days and --hours it recurs every week,
-until --to or for good. It opens as often as wanted, unless --uses gives a number;
---uses 1 is what a courier needs. Hours whose end is not after their start run past
-midnight and belong to the day that they start on.`,
+		Long: `add makes a grant, and says what presents it: --pin draws a PIN, --card names a card,
+--holder a phone's key; at least one of them is needed. Without --days it is for one
+stretch of time: from now, or --from, to --to, by default the end of the day. With --days
+and --hours it recurs every week, until --to or for good. It opens as often as wanted,
+unless --uses gives a number; --uses 1 is what a courier needs. Hours whose end is not
+after their start run past midnight and belong to the day that they start on.`,
 		Example: `  gardien grant add --door front --uses 1 --pin
   gardien grant add --door front --to 2026-12-01T18:00 --uses 3 --pin --ref parcel-4711
   gardien grant add --door front --days fri --hours 22:00-06:00 --pin`,
@@ -65,7 +65,7 @@ midnight and belong to the day that they start on.`,
 	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; it is shown this once and never again")
 	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678: bits, facility, number")
-	fl.StringVar(&f.holder, "holder", "", "the thumbprint of the key of a phone that opens (RFC 7638, 43 characters); the text for it is shown")
+	fl.StringVar(&f.holder, "holder", "", "thumbprint of the key (RFC 7638, 43 characters) of a phone that opens; the text for the phone is shown")
 	fl.StringVar(&f.ref, "ref", "", "a reference of yours, as in parcel-4711; no names")
 	return cmd
 }

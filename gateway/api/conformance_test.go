@@ -271,9 +271,9 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestP1_GrantsArePresentable: what nothing could present is not made; each way to present a grant
+// TestGrantsArePresentable: what nothing could present is not made; each way to present a grant
 // is enough by itself.
-func TestP1_GrantsArePresentable(t *testing.T) {
+func TestGrantsArePresentable(t *testing.T) {
 	s := serve(t)
 	const jkt = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
 	for body, want := range map[string]int{
@@ -285,6 +285,7 @@ func TestP1_GrantsArePresentable(t *testing.T) {
 		`,"holder":"` + jkt[1:] + `"`:      400,
 		`,"holder":"` + jkt + `A"`:         400,
 		`,"holder":"` + jkt[:42] + `t"`:    400, // a second spelling
+		`,"holder":"` + jkt + `\n"`:        400,
 		`,"pin":true,"holder":"a phone's"`: 400,
 	} {
 		status, answer, _ := s.call(t, "POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z"`+body+`}`)

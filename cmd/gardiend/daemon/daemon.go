@@ -326,9 +326,7 @@ func (g *Gateway) begin() error {
 				d.Interrupted()
 			}
 		}
-		if n := tx.Codes.WipeOdd(fits(g.cfg)); n > 0 {
-			g.log.Warn("live PINs had a length that their door does not take any more, and were wiped; gardien status names their grants", "pins", n)
-		}
+		g.wipeOdd(tx)
 		tx.Record.Append(gateway.Event{Type: gateway.GatewayStarted})
 		for _, i := range g.cfg.Issuers {
 			if i.SetAside != "" {
@@ -338,6 +336,13 @@ func (g *Gateway) begin() error {
 		}
 		return tx.Err()
 	})
+}
+
+// wipeOdd wipes live PINs of lengths that their door does not take any more.
+func (g *Gateway) wipeOdd(tx *store.Tx) {
+	if n := tx.Codes.WipeOdd(fits(g.cfg)); n > 0 {
+		g.log.Warn("live PINs had a length that their door does not take any more, and were wiped; gardien status names their grants", "pins", n)
+	}
 }
 
 // note appends an event that no transaction of its own carries.

@@ -111,6 +111,17 @@ func TestP1_LengthsThatChange(t *testing.T) {
 	}
 }
 
+// TestP1_DoorThatIsGone: PINs of a door that is not configured now stay: it may come back.
+func TestP1_DoorThatIsGone(t *testing.T) {
+	lengths := configs.PIN{Home: []int{6}, ThirdParty: []int{8}}
+	fits := fits(&configs.Config{Gateway: configs.Gateway{TimeZone: "UTC"}, Doors: []configs.Door{{ID: "front", PIN: lengths}}})
+	for door, want := range map[gateway.DoorID]bool{"front": false, "gone": true} {
+		if got := fits(gateway.PINRecord{Door: door, Length: 7}); got != want {
+			t.Errorf("a PIN of seven digits at %s fits: %v", door, got)
+		}
+	}
+}
+
 // TestI2_SharersOfADoor: whoever may use a door has a share of it, also while its keys cannot be
 // read: it would come back to places that others have taken.
 func TestI2_SharersOfADoor(t *testing.T) {

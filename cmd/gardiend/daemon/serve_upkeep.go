@@ -160,6 +160,9 @@ func (s upkeepService) Restore(ctx context.Context, r io.Reader) error {
 	}
 	s.g.access.Restored()
 	if err == nil {
+		err = s.g.store.Update(ctx, func(tx *store.Tx) error { s.g.wipeOdd(tx); return tx.Err() })
+	}
+	if err == nil {
 		err = s.g.issuers.Renew(ctx)
 	}
 	if err == nil && s.g.uplink != nil {
