@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"path/filepath"
@@ -66,16 +67,19 @@ func TestP1_LengthsThatChange(t *testing.T) {
 	h := build(t)
 	h.start(t)
 	front := h.home(t, api.GrantRequest{Doors: []gateway.DoorID{"front"}, PIN: true})
+	lost := h.home(t, api.GrantRequest{Doors: []gateway.DoorID{"front"}, PIN: true})
 	side := h.home(t, api.GrantRequest{Doors: []gateway.DoorID{"side"}, PIN: true})
 	if in := h.sealed(t, 1, gateway.DrawPIN(8)); in.Result != "accepted" {
 		t.Fatalf("%+v", in)
 	}
+	var backup bytes.Buffer
+	check(t, h.backend().Upkeep.Backup(context.Background(), &backup))
 	h.stop()
 	yaml := strings.Replace(houseYAML, "{id: front,", "{id: front, pin: {home: [7], third_party: [10]},", 1)
 	check(t, os.WriteFile(filepath.Join(h.dir, "g.yaml"), []byte(yaml), 0o600))
 	for range 2 { // and named at each start that follows
 		h.start(t)
-		if got, want := h.wiped(t), []string{front.ID, "colis-x.example/p1"}; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
+		if got, want := h.wiped(t), []string{front.ID, lost.ID, "colis-x.example/p1"}; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(want))) {
 			t.Errorf("the status names %q, want %q", got, want)
 		}
 		if r := h.types("front", front.PIN); r != gateway.WrongPIN {
@@ -99,8 +103,12 @@ func TestP1_LengthsThatChange(t *testing.T) {
 	id, err := gateway.ParseGrantID(front.ID)
 	check(t, err)
 	check(t, h.backend().Grants.Revoke(context.Background(), api.Caller{}, id))
-	if got := h.wiped(t); len(got) > 0 {
-		t.Errorf("the status still names %q", got)
+	if got := h.wiped(t); !slices.Equal(got, []string{lost.ID}) {
+		t.Errorf("the status still names %q, want %q", got, lost.ID)
+	}
+	check(t, h.backend().Upkeep.Restore(context.Background(), &backup))
+	if r := h.types("front", lost.PIN); r != gateway.WrongPIN {
+		t.Errorf("a PIN of six digits, from a backup: %q", r)
 	}
 	text, err := h.descriptor()
 	check(t, err)
