@@ -83,7 +83,7 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at gateway.Reading) Facts {
 	rules := c.rules.Load()
 	f := Facts{At: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v),
-		PINLengths: rules.pinLengths(v.ID, g.ID.Issuer)}
+		Lengths: rules.pinLengths(v.ID, g.ID.Issuer)}
 	if g.ID.Issuer == gateway.HomeIssuer {
 		f.Policy = gateway.HomePolicy(rules.Doors)
 	} else {

@@ -44,7 +44,8 @@ type Rules struct {
 	Zone    *time.Location
 	Doors   []gateway.DoorID
 	Issuers map[gateway.IssuerID]gateway.Issuer
-	Unwell  map[gateway.DoorID]bool               // doors that let third parties in although they are unwell
+	Unwell  map[gateway.DoorID]bool // doors that let third parties in although they are unwell
+
 	PINs    map[gateway.DoorID]gateway.PINLengths // absent: the default
 	Sharers map[gateway.DoorID]int                // how many third parties are configured for a door
 	Readers map[gateway.DoorID][]Reader

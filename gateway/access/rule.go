@@ -14,24 +14,24 @@ const iatLeeway = time.Minute
 
 // Facts is all that the rule knows.
 type Facts struct {
-	At         gateway.Reading
-	Zone       *time.Location
-	Door       gateway.DoorID
-	Blocked    bool              // the door's latch is not there, or does not answer
-	Unwell     []gateway.Ailment // why the door might not be closed again, or not provably
-	Grant      gateway.GrantRecord
-	Outdated   gateway.Reason // a stored version contradicts the one presented: why
-	Policy     gateway.Policy
-	Issuer     gateway.IssuerState
-	AllPaused  bool
-	PIN        *gateway.PINRecord // of the PIN that was typed, or that the grant has here
-	PINLengths []int              // that its issuer's PINs may have here
-	Card       bool               // a card is presented
-	PINRefuse  string             // a PIN that was refused when the grant came: why
-	Intake     *gateway.Refusal   // why what is presented was not taken in
-	Retry      bool               // within the retry grace of an entry that nobody took
-	Command    bool               // an issuer's command, of which Grant is made up
-	Explain    bool               // somebody reads the details; at a door nobody does
+	At        gateway.Reading
+	Zone      *time.Location
+	Door      gateway.DoorID
+	Blocked   bool              // the door's latch is not there, or does not answer
+	Unwell    []gateway.Ailment // why the door might not be closed again, or not provably
+	Grant     gateway.GrantRecord
+	Outdated  gateway.Reason // a stored version contradicts the one presented: why
+	Policy    gateway.Policy
+	Issuer    gateway.IssuerState
+	AllPaused bool
+	PIN       *gateway.PINRecord // of the PIN that was typed, or that the grant has here
+	Lengths   []int              // that its issuer's PINs may have here
+	Card      bool               // a card is presented
+	PINRefuse string             // a PIN that was refused when the grant came: why
+	Intake    *gateway.Refusal   // why what is presented was not taken in
+	Retry     bool               // within the retry grace of an entry that nobody took
+	Command   bool               // an issuer's command, of which Grant is made up
+	Explain   bool               // somebody reads the details; at a door nobody does
 }
 
 // Check is one question of the rule and its answer.
@@ -215,8 +215,8 @@ func (f *Facts) pin() Check {
 		c.Reason, c.Detail = gateway.BeyondPolicy, f.PINRefuse
 	case f.PIN != nil:
 		c.Detail = f.say("%d digits", f.PIN.Length)
-		if !slices.Contains(f.PINLengths, f.PIN.Length) {
-			c.Reason, c.Detail = gateway.BeyondPolicy, f.say("%d digits, and the door wants %s", f.PIN.Length, gateway.Digits(f.PINLengths))
+		if !slices.Contains(f.Lengths, f.PIN.Length) {
+			c.Reason, c.Detail = gateway.BeyondPolicy, f.say("%d digits, and the door wants %s", f.PIN.Length, gateway.Digits(f.Lengths))
 		}
 	}
 	return c
