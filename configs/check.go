@@ -229,6 +229,43 @@ func (l *loader) doors(c *Config, bad func(key, problem, remedy string)) {
 		if d.Lock != nil && d.Lock.Driver == "zwave" && d.Lock.Node == 0 {
 			bad(at+".lock.node", "missing", "name the lock's node number, as in node: 5")
 		}
+		pinLengths(&d.PIN, at+".pin", bad)
+	}
+}
+
+// pinLengths completes and checks the lengths of a door's PINs: where a length were in both
+// lists, a third party's PIN could meet one of home's (P1).
+func pinLengths(p *PIN, at string, bad func(key, problem, remedy string)) {
+	normal := gateway.DefaultPINLengths()
+	whose := map[int]string{}
+	for _, class := range []struct {
+		key    string
+		have   *[]int
+		normal []int
+	}{{at + ".home", &p.Home, normal.Home}, {at + ".third_party", &p.ThirdParty, normal.ThirdParty}} {
+		given := *class.have != nil
+		if !given {
+			*class.have = class.normal
+		}
+		if len(*class.have) == 0 {
+			bad(class.key, "the list is empty", "name at least one length, or leave the key out")
+		}
+		for i, n := range *class.have {
+			key := class.key
+			if given {
+				key = fmt.Sprintf("%s[%d]", key, i)
+			}
+			switch other := whose[n]; {
+			case n > gateway.MaxPIN || gateway.PINCapacity(n) == 0:
+				bad(key, fmt.Sprintf("%d digits: too few are guessed too easily, and too many no reader takes", n), "choose lengths from 6 to 10")
+			case other == class.key:
+				bad(key, fmt.Sprintf("%d stands twice", n), "keep one")
+			case other != "":
+				bad(key, fmt.Sprintf("%d is a length of %s, too: a third party could meet or crowd out PINs made at home", n, other),
+					"give each its own lengths, as in {home: [6, 7, 9], third_party: [8]}")
+			}
+			whose[n] = class.key
+		}
 	}
 }
 

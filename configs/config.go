@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"gardien/gateway"
@@ -70,6 +71,18 @@ type Door struct {
 	HeldOpenAfter Duration `key:"held_open_after" default:"30s" min:"1s" max:"24h" off:"true"`
 	RetryGrace    Duration `key:"retry_grace" default:"3m" max:"3m" off:"true"`
 	Unwell        string   `key:"unwell" default:"refuse" oneof:"refuse allow"`
+	PIN           PIN      `key:"pin"`
+}
+
+// PIN is the lengths of the PINs that a door takes, in digits, by who made them.
+type PIN struct {
+	Home       []int `key:"home"`
+	ThirdParty []int `key:"third_party"`
+}
+
+// Lengths gives the words' lengths of a door, rising.
+func (d *Door) Lengths() gateway.PINLengths {
+	return gateway.PINLengths{Home: slices.Sorted(slices.Values(d.PIN.Home)), ThirdParty: slices.Sorted(slices.Values(d.PIN.ThirdParty))}
 }
 
 // Strike is an electric strike.

@@ -27,7 +27,8 @@ readers: [{id: pad, door: front, driver: sim}]
 issuers: [{id: x.example, keys: x.json, doors: [flat]}]
 `))
 	const second = configs.Duration(time.Second)
-	door := configs.Door{ReleaseTime: 4 * second, RelockDelay: second, HeldOpenAfter: 30 * second, RetryGrace: 180 * second, Unwell: "refuse"}
+	door := configs.Door{ReleaseTime: 4 * second, RelockDelay: second, HeldOpenAfter: 30 * second, RetryGrace: 180 * second, Unwell: "refuse",
+		PIN: configs.PIN{Home: []int{6, 7, 9}, ThirdParty: []int{8}}}
 	front, flat := door, door
 	front.ID, front.Name = "front", "front"
 	front.Strike = &configs.Strike{Driver: "sim", Active: "high", Fail: "secure", AtReset: "refuse", FeedbackActive: "high", FeedbackPull: "down"}
@@ -59,7 +60,7 @@ api: {listen: "[::1]:0"}
 cloud: {url: "http://localhost:8080"}
 doors:
   - {id: "0", name: "", strike: {driver: gpio, pin: P1_7, active: low, fail: safe, at_reset: accept}, release_time: 3s, relock_delay: 0s, held_open_after: off, retry_grace: off}
-  - {id: "on", lock: {driver: zwave, node: 4000}, release_time: 10s, relock_delay: 10s, held_open_after: 24h, retry_grace: 1m30s}
+  - {id: "on", lock: {driver: zwave, node: 4000}, release_time: 10s, relock_delay: 10s, held_open_after: 24h, retry_grace: 1m30s, pin: {home: [10, 6], third_party: [9, 7]}}
 retention: 1000000h
 `))
 	a, b := cfg.Doors[0], cfg.Doors[1]
@@ -74,6 +75,12 @@ retention: 1000000h
 	}
 	if b.ID != "on" || b.Lock.Node != 4000 || b.HeldOpenAfter != configs.Duration(24*time.Hour) || b.RetryGrace != configs.Duration(90*time.Second) {
 		t.Errorf("%+v", b)
+	}
+	if diff := cmp.Diff(gateway.PINLengths{Home: []int{6, 10}, ThirdParty: []int{7, 9}}, b.Lengths()); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff(gateway.DefaultPINLengths(), a.Lengths()); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -82,6 +82,13 @@ func (id GatewayID) Valid() bool {
 // ValidJTI reports whether s is 1–64 of A–Z a–z 0–9 . _ -.
 func ValidJTI(s string) bool { return only(s, 64, lower, upper, "._-") }
 
+// ValidThumbprint reports whether s is the thumbprint of a key (RFC 7638): a SHA-256 in base64url,
+// which has one spelling only.
+func ValidThumbprint(s string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(s) == 43 && len(b) == 32
+}
+
 const (
 	lower = "abcdefghijklmnopqrstuvwxyz0123456789"
 	upper = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -29,16 +29,23 @@ func (r *GrantRecord) UsesLeft() (n int, ok bool) {
 type PINRecord struct {
 	Grant  GrantID
 	Door   DoorID
-	Length int // in digits; 0: a card
-	// Rank is how many live PINs the door had when this one came, itself included,
-	// less those that have died since.
-	Rank   int
+	Length int        // in digits; 0: a card
 	Owner  ResidentID // whose own it is, if anybody's
 	Duress ResidentID // whose duress PIN it is, if anybody's
 }
 
 // Own reports whether it is a resident's own. A duress PIN is, too: it must look like any other.
 func (p *PINRecord) Own() bool { return p.Owner != "" || p.Duress != "" }
+
+// Guess is a PIN or card that an issuer tries and that was not its grant's before. It has so many
+// different ones a day (I2).
+type Guess struct {
+	Issuer IssuerID
+	Day    string
+	Card   bool
+	MAC    []byte // keyed hash of what it tries, another each day
+	Most   int    // of its kind in a day
+}
 
 // IssuerState is what a gateway remembers of an issuer.
 type IssuerState struct {

@@ -39,12 +39,6 @@ func (Secret) MarshalJSON() ([]byte, error) { return nil, errors.New("a secret i
 // PIN is a string of digits; leading zeros count.
 type PIN struct{ Secret }
 
-// The lengths of a PIN that a grant may carry.
-const (
-	MinPIN = 6
-	MaxPIN = 8
-)
-
 // NewPIN takes what was typed: 1–10 ASCII digits.
 func NewPIN(digits string) (PIN, error) {
 	if len(digits) == 0 || len(digits) > 10 || strings.Trim(digits, "0123456789") != "" {
@@ -64,18 +58,6 @@ func DrawPIN(n int) PIN {
 		panic(err) // crypto/rand does not fail on the systems that we run on
 	}
 	return PIN{NewSecret(fmt.Sprintf("%0*d", n, v))}
-}
-
-// PINLength is the least length that keeps the chance of a guess within P1 when
-// live PINs are valid at a door, the new one included: live × 50 tries / 10^L ≤ 10⁻⁴.
-// It gives 0 where even MaxPIN digits are too few.
-func PINLength(live int) int {
-	for n, limit := MinPIN, 2; n <= MaxPIN; n, limit = n+1, limit*10 {
-		if live <= limit {
-			return n
-		}
-	}
-	return 0
 }
 
 // Card is what a card reader reads. It is as good as a PIN that cannot be changed, so it

@@ -144,22 +144,40 @@ func TestKeypadNamed(t *testing.T) {
 	}
 }
 
-func TestPINLength(t *testing.T) {
-	for live, want := range map[int]int{0: 6, 1: 6, 2: 6, 3: 7, 20: 7, 21: 8, 200: 8, 201: 0, 1e6: 0} {
-		if got := PINLength(live); got != want {
-			t.Errorf("%d live: %d digits, want %d", live, got, want)
+// TestP1_Capacity: of each length as many PINs may be live as keep a guess within 10⁻⁴, and not
+// one more; lengths of which not even one may be live are none of a PIN's.
+func TestP1_Capacity(t *testing.T) {
+	for n, want := range map[int]int{4: 0, 5: 0, 6: 2, 7: 20, 8: 200, 9: 2000, 10: 20000} {
+		if got := PINCapacity(n); got != want {
+			t.Errorf("%d digits: %d live, want %d", n, got, want)
 		}
 	}
-	for live := 1; live <= 200; live++ { // P1, literally, in whole numbers
-		n, space := PINLength(live), 1
+	for n := range MaxPIN + 1 { // live × 50 / 10^n ≤ 10⁻⁴, in whole numbers
+		live, space := PINCapacity(n), 1
 		for range n {
 			space *= 10
 		}
-		if live*50*10000 > space {
-			t.Errorf("%d live PINs of %d digits are guessed too easily", live, n)
+		if live*50*10_000 > space || (live+1)*50*10_000 <= space {
+			t.Errorf("%d live PINs of %d digits are not the most that P1 allows", live, n)
 		}
-		if n > MinPIN && live*50*10000 <= space/10 {
-			t.Errorf("%d live PINs need fewer than %d digits", live, n)
+		if (live > 0) != (n >= MinPIN) {
+			t.Errorf("%d digits, of which %d may be live: a PIN has %d to %d", n, live, MinPIN, MaxPIN)
+		}
+	}
+}
+
+// TestP1_ClassesAreDisjoint: no default length of home's is a third party's.
+func TestP1_ClassesAreDisjoint(t *testing.T) {
+	l := DefaultPINLengths()
+	if c := CommonPINLengths(l.Of(HomeIssuer), l.Of("colis-x.example")); c != nil {
+		t.Errorf("both classes have %v", c)
+	}
+	for _, tt := range []struct {
+		lists [][]int
+		want  string
+	}{{[][]int{{6, 7, 9}, {7, 9, 10}}, "7 or 9 digits"}, {[][]int{{8}}, "8 digits"}, {[][]int{{6, 7, 9}}, "6, 7 or 9 digits"}} {
+		if got := Digits(CommonPINLengths(tt.lists...)); got != tt.want {
+			t.Errorf("%v: %s, want %s", tt.lists, got, tt.want)
 		}
 	}
 }

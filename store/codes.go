@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"database/sql"
+	"slices"
 
 	"gardien/gateway"
 )
@@ -13,17 +15,17 @@ type Codes struct{ *core }
 func (tx Codes) Find(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
 	p := gateway.PINRecord{Door: door}
 	var owner, duress sql.NullString
-	if !tx.row(`SELECT iss, jti, length, owner, duress, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id AND q.length > 0)
-		FROM pins p WHERE door = ? AND mac = ?`, []any{door, mac}, &p.Grant.Issuer, &p.Grant.JTI, &p.Length, &owner, &duress, &p.Rank) {
+	if !tx.row("SELECT iss, jti, length, owner, duress FROM pins WHERE door = ? AND mac = ?", []any{door, mac},
+		&p.Grant.Issuer, &p.Grant.JTI, &p.Length, &owner, &duress) {
 		return gateway.PINRecord{}, false
 	}
 	p.Owner, p.Duress = gateway.ResidentID(owner.String), gateway.ResidentID(duress.String)
 	return p, true
 }
 
-// Live counts the live PINs of a door that are not of the given grant.
-func (tx Codes) Live(door gateway.DoorID, except gateway.GrantID) (n int) {
-	tx.row("SELECT count(*) FROM pins WHERE door = ? AND length > 0 AND NOT (iss = ? AND jti = ?)", []any{door, except.Issuer, except.JTI}, &n)
+// Live counts the live PINs of a length that a grant's issuer has at a door, the grant's own aside.
+func (tx Codes) Live(of gateway.GrantID, door gateway.DoorID, length int) (n int) {
+	tx.row("SELECT count(*) FROM pins WHERE door = ? AND length = ? AND iss = ? AND jti <> ?", []any{door, length, of.Issuer, of.JTI}, &n)
 	return n
 }
 
@@ -41,8 +43,7 @@ func (tx Codes) Wipe(id gateway.GrantID) {
 // Of finds a grant's live PIN at a door.
 func (tx Codes) Of(id gateway.GrantID, door gateway.DoorID) (p gateway.PINRecord, found bool) {
 	p = gateway.PINRecord{Grant: id, Door: door}
-	found = tx.row(`SELECT length, (SELECT count(*) FROM pins q WHERE q.door = p.door AND q.id <= p.id AND q.length > 0)
-		FROM pins p WHERE iss = ? AND jti = ? AND door = ? AND length > 0`, []any{id.Issuer, id.JTI, door}, &p.Length, &p.Rank)
+	found = tx.row("SELECT length FROM pins WHERE iss = ? AND jti = ? AND door = ? AND length > 0", []any{id.Issuer, id.JTI, door}, &p.Length)
 	return p, found
 }
 
@@ -50,4 +51,80 @@ func (tx Codes) Of(id gateway.GrantID, door gateway.DoorID) (p gateway.PINRecord
 func (tx Codes) HasCard(id gateway.GrantID, door gateway.DoorID) (has bool) {
 	tx.row("SELECT EXISTS (SELECT 1 FROM pins WHERE iss = ? AND jti = ? AND door = ? AND length = 0)", []any{id.Issuer, id.JTI, door}, &has)
 	return has
+}
+
+// guesses is what an issuer has tried in a day, as shortened keyed hashes.
+type guesses struct {
+	Day   string `json:"day"`
+	PINs  []byte `json:"pins,omitempty"`
+	Cards []byte `json:"cards,omitempty"`
+}
+
+// guessSize is long enough that no two of a day's few guesses are taken for one.
+const guessSize = 6
+
+// Guess notes that an issuer tries a PIN, or a card, that was not its grant's before. within is
+// false where it has tried as many others that day as it may; isNew, where it is noted already.
+func (tx Codes) Guess(g gateway.Guess) (within, isNew bool) {
+	var of guesses
+	key := "guesses/" + string(g.Issuer)
+	if tx.get(key, &of) && of.Day != g.Day {
+		of = guesses{}
+	}
+	of.Day = g.Day
+	list := &of.PINs
+	if g.Card {
+		list = &of.Cards
+	}
+	short := g.MAC[:guessSize]
+	for known := range slices.Chunk(*list, guessSize) {
+		if bytes.Equal(known, short) {
+			return true, false
+		}
+	}
+	if len(*list) >= g.Most*guessSize {
+		return false, false
+	}
+	*list = append(*list, short...)
+	tx.put(key, of)
+	return true, true
+}
+
+// WipeOdd removes the live PINs that do not fit their door any more, remembers their grants, and
+// gives how many there were.
+func (tx Codes) WipeOdd(fits func(gateway.PINRecord) bool) int {
+	type row struct {
+		id int64
+		gateway.PINRecord
+	}
+	var odd []row
+	tx.each("SELECT id, door, length, iss, jti FROM pins WHERE length > 0", nil, func(rows *sql.Rows) error {
+		var r row
+		err := rows.Scan(&r.id, &r.Door, &r.Length, &r.Grant.Issuer, &r.Grant.JTI)
+		if err == nil && !fits(r.PINRecord) {
+			odd = append(odd, r)
+		}
+		return err
+	})
+	if len(odd) == 0 {
+		return 0
+	}
+	missed := tx.Missed()
+	for _, r := range odd {
+		tx.exec("DELETE FROM pins WHERE id = ?", r.id)
+		if !slices.Contains(missed, r.Grant) {
+			missed = append(missed, r.Grant)
+		}
+	}
+	tx.put("pins wiped", missed)
+	return len(odd)
+}
+
+// Missed lists the grants that WipeOdd has left without any live code.
+func (tx Codes) Missed() (list []gateway.GrantID) {
+	tx.get("pins wiped", &list)
+	return slices.DeleteFunc(list, func(id gateway.GrantID) (has bool) {
+		tx.row("SELECT EXISTS (SELECT 1 FROM pins WHERE iss = ? AND jti = ?)", []any{id.Issuer, id.JTI}, &has)
+		return has
+	})
 }

@@ -225,7 +225,7 @@ func (tx *core) newLog(ctx context.Context, live *Store) {
 
 // carriedOver is what a backup must not undo: the highest version of each grant, uses,
 // revocations and blocks, keys that an issuer rotated to, commands that came, pauses, lock-outs,
-// the day's entries, the floor.
+// the day's entries and guesses, the floor.
 var carriedOver = []string{
 	`DELETE FROM pins WHERE EXISTS (SELECT 1 FROM live.grants l JOIN main.grants m ON l.iss = m.iss AND l.jti = m.jti
 		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,
@@ -250,7 +250,7 @@ var carriedOver = []string{
 	`DELETE FROM items`,
 	`DELETE FROM state WHERE key = 'feed'`,
 	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key IN ('cloud', 'quarantine')`,
-	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
+	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key LIKE 'guesses/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
 	`INSERT INTO main.state (key, value) SELECT key, value FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
 }
 

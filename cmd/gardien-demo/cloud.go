@@ -116,10 +116,11 @@ func (m *carrierLetters) news(ctx context.Context, last gateway.EventType, jti s
 const cloudSub = "parcel-4712"
 
 // make makes a grant with a PIN, for one entry.
-func (m *carrierLetters) make() gateway.Grant {
-	g := carriersGrant(time.Hour)
-	g.Sub, g.PIN = cloudSub, gateway.DrawPIN(gateway.MaxPIN)
-	return g
+func (m *carrierLetters) make() (g gateway.Grant, err error) {
+	g = carriersGrant(time.Hour)
+	g.Sub = cloudSub
+	g.PIN, err = m.to.DrawPIN(g.Doors)
+	return g, err
 }
 
 func (s *story) cloud(ctx context.Context) error {
@@ -128,7 +129,10 @@ func (s *story) cloud(ctx context.Context) error {
 		return err
 	}
 	s.say("The carrier, miles away, makes a grant with a PIN, seals it to the gateway, and posts it (gardien-issuer grant --gateway %s …).", s.gateway)
-	g := s.letters.make()
+	g, err := s.letters.make()
+	if err != nil {
+		return err
+	}
 	if err := errors.Join(s.letters.to.Grant(ctx, g), s.want(ctx, "grant_added")); err != nil {
 		return err
 	}
@@ -148,7 +152,14 @@ func (s *story) cloud(ctx context.Context) error {
 
 func (s *story) cableCut(ctx context.Context) error {
 	s.say("Two more grants come down. Then the cable to the internet is cut.")
-	used, revoked := s.letters.make(), s.letters.make()
+	used, err := s.letters.make()
+	if err != nil {
+		return err
+	}
+	revoked, err := s.letters.make()
+	if err != nil {
+		return err
+	}
 	if err := errors.Join(s.letters.to.Grant(ctx, used), s.letters.to.Grant(ctx, revoked), s.want(ctx, "grant_added", "grant_added")); err != nil {
 		return err
 	}

@@ -56,8 +56,8 @@ func (t *tool) grantCmd() *cobra.Command {
 	cmd := &cobra.Command{Use: "grant --gateway FILE|ID --key DIR --door DOOR", Short: "Sign a grant, and print or send it", Args: cobra.NoArgs,
 		Long: `grant signs a grant for one gateway. With the gateway's id it is sealed and sent by the
 cloud where DIR is enrolled; with the file of its descriptor it is printed, to be handed
-over. With --pin it draws a PIN of eight digits, shows it this once, and seals the
-grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
+over. With --pin it draws a PIN of the length that the doors take (eight digits, if they
+do not say so), shows it this once, and seals the grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
 		Example: `  gardien-issuer grant --key keys --gateway gw-a3r73d62fg --door front --uses 1 --pin --ref parcel-4711
   gardien-issuer grant --key keys --gateway gw-a3r73d62fg --door front --from 2026-12-01T09:00 --to 2026-12-01T12:00
   gardien-issuer grant --key keys --gateway gw-a3r73d62fg --door front --days mon,thu --hours 09:00-12:30
@@ -68,7 +68,7 @@ grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
 			if err != nil {
 				return err
 			}
-			g, err := f.grant(to.Folder, to.Descriptor, time.Now())
+			g, err := f.grant(to, time.Now())
 			if err != nil {
 				return err
 			}
@@ -104,8 +104,9 @@ grant. Without --to it ends after 24 hours, or with --days after 30 days.`,
 	return cmd
 }
 
-func (f *grantFlags) grant(dir *carrier.Folder, gw *tokens.Descriptor, now time.Time) (gateway.Grant, error) {
-	g := gateway.Grant{ID: gateway.GrantID{Issuer: dir.ID, JTI: f.jti}, Version: f.ver, Status: gateway.GrantActive,
+func (f *grantFlags) grant(to *carrier.Gateway, now time.Time) (gateway.Grant, error) {
+	gw := to.Descriptor
+	g := gateway.Grant{ID: gateway.GrantID{Issuer: to.ID, JTI: f.jti}, Version: f.ver, Status: gateway.GrantActive,
 		IssuedAt: now.Truncate(time.Second), Uses: f.uses, Sub: f.ref}
 	if g.ID.JTI == "" {
 		g.ID.JTI = gateway.NewJTI()
@@ -149,10 +150,12 @@ func (f *grantFlags) grant(dir *carrier.Folder, gw *tokens.Descriptor, now time.
 		}
 	}
 	if f.pin {
-		g.PIN = gateway.DrawPIN(gateway.MaxPIN)
+		if g.PIN, err = to.DrawPIN(g.Doors); err != nil {
+			return g, err
+		}
 	}
 	if g.Version == 0 {
-		last, _, err := dir.Latest(gw.Gateway, g.ID.JTI)
+		last, _, err := to.Latest(gw.Gateway, g.ID.JTI)
 		if err != nil {
 			return g, err
 		}

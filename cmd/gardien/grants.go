@@ -29,17 +29,19 @@ type addFlags struct {
 	pin         bool
 	resident    string
 	card        string
+	holder      string
 	ref         string
 }
 
 func (t *tool) grantAddCmd() *cobra.Command {
 	var f addFlags
 	cmd := &cobra.Command{Use: "add --door DOOR", Short: "Make a grant at home",
-		Long: `add makes a grant. Without --days it is for one stretch of time: from now, or --from,
-to --to, by default the end of the day. With --days and --hours it recurs every week,
-until --to or for good. It opens as often as wanted, unless --uses gives a number;
---uses 1 is what a courier needs. Hours whose end is not after their start run past
-midnight and belong to the day that they start on.
+		Long: `add makes a grant, and says what presents it: --pin draws a PIN, --card names a card,
+--holder a phone's key; at least one of them is needed. Without --days it is for one
+stretch of time: from now, or --from, to --to, by default the end of the day. With --days
+and --hours it recurs every week, until --to or for good. It opens as often as wanted,
+unless --uses gives a number; --uses 1 is what a courier needs. Hours whose end is not
+after their start run past midnight and belong to the day that they start on.
 
 With --pin --resident the PIN is that resident's own: it ends a run of wrong PINs and
 unknown cards at a reader, which nobody else's PIN does, and it goes when the resident
@@ -70,6 +72,7 @@ is removed. "gardien resident list" shows the ids.`,
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; it is shown this once and never again")
 	fl.StringVar(&f.resident, "resident", "", "the PIN is this resident's own (with --pin)")
 	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678: bits, facility, number")
+	fl.StringVar(&f.holder, "holder", "", "thumbprint of the key (RFC 7638, 43 characters) of a phone that opens; the text for the phone is shown")
 	fl.StringVar(&f.ref, "ref", "", "a reference of yours, as in parcel-4711; no names")
 	return cmd
 }
@@ -79,11 +82,14 @@ func (t *tool) printPIN(made api.GrantMade) {
 	if made.PIN != "" {
 		fmt.Fprintf(t.out, "PIN   %s   (shown this once)\n", t.paint(green, made.PIN))
 	}
+	if made.Grant != "" {
+		fmt.Fprintf(t.out, "text for the phone:\n%s\n", made.Grant)
+	}
 }
 
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
-	req := &api.GrantRequest{PIN: f.pin, Resident: gateway.ResidentID(f.resident), Card: f.card, Sub: f.ref}
+	req := &api.GrantRequest{PIN: f.pin, Resident: gateway.ResidentID(f.resident), Card: f.card, Holder: f.holder, Sub: f.ref}
 	if f.resident != "" && !f.pin {
 		return nil, usage("--resident: it is for that resident's own PIN, so give --pin, too")
 	}
@@ -95,6 +101,12 @@ func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error
 	}
 	if len(f.doors) == 0 {
 		return nil, usage("name a door: --door DOOR (\"gardien doors\" lists them)")
+	}
+	if !f.pin && f.card == "" && f.holder == "" {
+		return nil, usage("nothing could present this grant: add --pin, --card BITS:FACILITY:NUMBER or --holder THUMBPRINT")
+	}
+	if f.holder != "" && !gateway.ValidThumbprint(f.holder) {
+		return nil, usage("--holder %q: want the thumbprint of a P-256 key (RFC 7638), 43 characters of base64url", f.holder)
 	}
 	for _, d := range f.doors {
 		req.Doors = append(req.Doors, gateway.DoorID(d))

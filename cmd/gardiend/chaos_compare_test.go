@@ -64,7 +64,7 @@ func (c *chaos) level(n *node) {
 				break
 			}
 		}
-		for jti, i := range c.model {
+		for jti, i := range n.model {
 			if g := have[jti]; g.Ver != i.Ver || g.Status != c.status[jti] {
 				differ = append(differ, jti)
 			}

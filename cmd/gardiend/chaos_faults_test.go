@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	mathrand "math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -49,11 +51,17 @@ func (c *chaos) writer(stop <-chan struct{}) {
 func (c *chaos) change(n int, jti string, ver int64, status gateway.GrantStatus, stop <-chan struct{}) {
 	c.pause.Lock()
 	defer c.pause.Unlock()
+	for _, to := range []*node{c.one, c.two} {
+		c.changeAt(to, n, jti, ver, status, stop)
+	}
+}
+
+func (c *chaos) changeAt(to *node, n int, jti string, ver int64, status gateway.GrantStatus, stop <-chan struct{}) {
 	now := time.Now().Truncate(time.Second)
-	text, err := tokens.SignGrant(c.key, c.gateway.Gateway, gateway.Grant{ID: gateway.GrantID{Issuer: chaosIssuer, JTI: jti}, Version: ver, Status: status,
+	text, err := tokens.SignGrant(c.key, to.gateway.Gateway, gateway.Grant{ID: gateway.GrantID{Issuer: chaosIssuer, JTI: jti}, Version: ver, Status: status,
 		Doors: []gateway.DoorID{"front"}, IssuedAt: now, Period: gateway.Period{NotBefore: now, NotAfter: now.Add(24 * time.Hour)}, Uses: 1})
 	if err == nil {
-		text, err = tokens.Seal(text, tokens.TypGrant, c.gateway.Seal)
+		text, err = tokens.Seal(text, tokens.TypGrant, to.gateway.Seal)
 	}
 	if err != nil {
 		c.t.Error(err)
@@ -61,20 +69,20 @@ func (c *chaos) change(n int, jti string, ver int64, status gateway.GrantStatus,
 	}
 	item := gateway.Item{ID: gateway.ItemID(chaosIssuer, jti), Kind: gateway.ItemGrant, Ver: ver, Exp: gateway.Midnight(now.Add(24 * time.Hour).Unix()), Body: text}
 	if n%40 == 39 {
-		c.put(gateway.Item{ID: gateway.ItemID(chaosIssuer, "x"+jti), Kind: "horoscope", Ver: 1, Exp: item.Exp, Body: "of tomorrow"}, stop)
-		c.put(gateway.Item{ID: gateway.ItemID(chaosIssuer, "y"+jti), Kind: "grant", Ver: 1, Exp: item.Exp, Body: "rubbish"}, stop)
+		c.put(to, gateway.Item{ID: gateway.ItemID(chaosIssuer, "x"+jti), Kind: "horoscope", Ver: 1, Exp: item.Exp, Body: "of tomorrow"}, stop)
+		c.put(to, gateway.Item{ID: gateway.ItemID(chaosIssuer, "y"+jti), Kind: "grant", Ver: 1, Exp: item.Exp, Body: "rubbish"}, stop)
 	}
 	c.mu.Lock()
-	c.model[jti], c.status[jti] = item, status // whether or not the answer comes: it is written again
+	to.model[jti], c.status[jti] = item, status // whether or not the answer comes: it is written again
 	c.mu.Unlock()
-	c.put(item, stop)
+	c.put(to, item, stop)
 }
 
 // put writes an item until it is acknowledged.
-func (c *chaos) put(i gateway.Item, stop <-chan struct{}) {
+func (c *chaos) put(to *node, i gateway.Item, stop <-chan struct{}) {
 	for {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		err := c.client.Do(ctx, "PUT", "/v1/gateways/"+string(c.gateway.Gateway)+"/items/"+i.ID, cloud.ItemWrite{Kind: i.Kind, Ver: i.Ver, Exp: i.Exp, Body: i.Body}, nil)
+		err := c.client.Do(ctx, "PUT", "/v1/gateways/"+string(to.gateway.Gateway)+"/items/"+i.ID, cloud.ItemWrite{Kind: i.Kind, Ver: i.Ver, Exp: i.Exp, Body: i.Body}, nil)
 		cancel()
 		var refused *uplink.StatusError
 		if err == nil || errors.As(err, &refused) && refused.Status == http.StatusConflict {
@@ -147,7 +155,7 @@ func (c *chaos) fault() {
 			os.Remove(filepath.Join(c.one.dir, "state", name))
 		}
 		c.startNode(c.one)
-		code := c.tool("gardien-cloud", "code", "gateway", string(c.gateway.Gateway), "--db", c.dsn)
+		code := c.tool("gardien-cloud", "code", "gateway", string(c.one.gateway.Gateway), "--db", c.dsn)
 		c.check(c.one.client.Do(context.Background(), "POST", "/v1/cloud/enrolment", api.CloudEnrolment{Code: code}, nil))
 	}
 }
@@ -189,15 +197,14 @@ func (c *chaos) backupOrRestore() {
 
 // resend is what gardien-issuer resend does.
 func (c *chaos) resend() {
-	c.mu.Lock()
-	var all []gateway.Item
-	for _, i := range c.model {
-		all = append(all, i)
-	}
-	c.mu.Unlock()
 	never := make(chan struct{})
-	for _, i := range all {
-		c.put(i, never)
+	for _, to := range []*node{c.one, c.two} {
+		c.mu.Lock()
+		all := slices.Collect(maps.Values(to.model))
+		c.mu.Unlock()
+		for _, i := range all {
+			c.put(to, i, never)
+		}
 	}
 }
 
@@ -209,5 +216,7 @@ func (c *chaos) compact() {
 	box, err := mailbox.Open(ctx, c.dsn, slog.New(slog.DiscardHandler))
 	c.check(err)
 	defer box.Close()
-	c.check(box.Compact(ctx, c.gateway.Gateway, time.Unix(0, 0)))
+	for _, n := range []*node{c.one, c.two} {
+		c.check(box.Compact(ctx, n.gateway.Gateway, time.Unix(0, 0)))
+	}
 }

@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"gardien/gateway"
 	"gardien/gateway/api"
+	"gardien/gateway/tokens"
 )
 
 // buildAll builds the real programs, gardiend too: here nothing is moved from outside.
@@ -64,6 +66,8 @@ type node struct {
 	client  *api.Client
 	program *program
 	records map[string][]string // events of the issuer by log, in order
+	gateway *tokens.Descriptor
+	model   map[string]gateway.Item // newest acknowledged item by jti
 }
 
 // tool runs a program to its end and gives what it printed.
@@ -101,10 +105,10 @@ func (c *chaos) startNode(n *node) {
 	c.until("gardiend answers", 30*time.Second, func() bool { return n.client.Do(context.Background(), "GET", "/v1/info", nil, nil) == nil })
 }
 
-// newNode makes a gateway's folder; keys is the folder of an identity to take over.
-func (c *chaos) newNode(name, keys string) *node {
+// newNode makes a gateway's folder.
+func (c *chaos) newNode(name string) *node {
 	c.t.Helper()
-	n := &node{dir: c.path(name), client: api.NewClient(filepath.Join(c.path(name), "s")), records: map[string][]string{}}
+	n := &node{dir: c.path(name), client: api.NewClient(filepath.Join(c.path(name), "s")), records: map[string][]string{}, model: map[string]gateway.Item{}}
 	jwks, err := os.ReadFile(c.path("keys/jwks.json"))
 	c.check(err)
 	ca, err := os.ReadFile(c.path("ca.pem"))
@@ -112,14 +116,6 @@ func (c *chaos) newNode(name, keys string) *node {
 	c.write(name+"/jwks.json", jwks)
 	c.write(name+"/ca.pem", ca)
 	c.write(name+"/g.yaml", fmt.Appendf(nil, chaosYAML, c.wire.Addr()))
-	if keys != "" {
-		c.check(os.MkdirAll(filepath.Join(n.dir, "state", "keys"), 0o700))
-		for _, k := range []string{"signing.jwk", "opening.jwk", "device.key"} {
-			b, err := os.ReadFile(filepath.Join(keys, k))
-			c.check(err)
-			c.write(name+"/state/keys/"+k, b)
-		}
-	}
 	return n
 }
 

@@ -24,7 +24,6 @@ import (
 	"gardien/cmd/gardien-demo/cable"
 	"gardien/gateway"
 	"gardien/gateway/api"
-	"gardien/gateway/cloud"
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
 	"gardien/store/mailbox/pgtest"
@@ -65,19 +64,17 @@ type chaos struct {
 
 	cloud *program
 	one   *node
-	two   *node // a second process with the same identity
+	two   *node // that stays, where the first is killed and reflashed
 	watch *program
 
-	key     *tokens.SigningKey
-	client  *uplink.Client
-	gateway *tokens.Descriptor
-	pause   sync.Mutex // held: the writer rests
-	mu      sync.Mutex
-	model   map[string]gateway.Item // newest acknowledged item by jti
-	status  map[string]gateway.GrantStatus
-	writes  int
-	backup  bool
-	faults  map[string]int
+	key    *tokens.SigningKey
+	client *uplink.Client
+	pause  sync.Mutex // held: the writer rests
+	mu     sync.Mutex
+	status map[string]gateway.GrantStatus
+	writes int
+	backup bool
+	faults map[string]int
 }
 
 const chaosIssuer gateway.IssuerID = "colis-x.example"
@@ -93,7 +90,7 @@ cloud: {url: "https://%s", ca: ca.pem}
 func newChaos(t *testing.T, bin string, pg *pgtest.Server) *chaos {
 	t.Helper()
 	c := &chaos{t: t, bin: bin, dir: t.TempDir(), pg: pg, rng: mathrand.New(mathrand.NewPCG(*chaosSeed, 7)),
-		model: map[string]gateway.Item{}, status: map[string]gateway.GrantStatus{}, faults: map[string]int{}}
+		status: map[string]gateway.GrantStatus{}, faults: map[string]int{}}
 	c.dsn = filepath.Join(c.dir, "mail.db")
 	if pg != nil {
 		c.dsn = pg.Database(t)
@@ -197,13 +194,15 @@ func (c *chaos) setUp() {
 	c.key, err = tokens.ParseSigningKey(b)
 	c.check(err)
 	c.startCloud()
-	c.one = c.newNode("one", "")
-	c.startNode(c.one)
-	var info api.Info
-	c.check(c.one.get("/v1/info", &info))
-	code := c.tool("gardien-cloud", "code", "gateway", string(info.ID), "--db", c.dsn)
-	c.check(c.one.client.Do(context.Background(), "POST", "/v1/cloud/enrolment", api.CloudEnrolment{Code: code}, nil))
-	code = c.tool("gardien-cloud", "code", "issuer", string(chaosIssuer), "--db", c.dsn)
+	c.one, c.two = c.newNode("one"), c.newNode("two")
+	for _, n := range []*node{c.one, c.two} {
+		c.startNode(n)
+		var info api.Info
+		c.check(n.get("/v1/info", &info))
+		code := c.tool("gardien-cloud", "code", "gateway", string(info.ID), "--db", c.dsn)
+		c.check(n.client.Do(context.Background(), "POST", "/v1/cloud/enrolment", api.CloudEnrolment{Code: code}, nil))
+	}
+	code := c.tool("gardien-cloud", "code", "issuer", string(chaosIssuer), "--db", c.dsn)
 	c.tool("gardien-issuer", "enrol", "--key", c.path("keys"), "--cloud", "https://"+c.addr, "--ca", c.path("ca.pem"), code)
 	c.watch = c.spawn("gardien-issuer", "watch.log", "watch", "--key", c.path("keys"), "--json")
 	roots := x509.NewCertPool()
@@ -216,14 +215,10 @@ func (c *chaos) setUp() {
 		return tokens.SignAssertion(c.key, string(chaosIssuer), "https://"+c.addr, now)
 	}})
 	c.t.Cleanup(c.client.Close)
-	var d cloud.GatewayDescriptor
-	c.check(c.client.Do(context.Background(), "GET", "/v1/gateways/"+string(info.ID), nil, &d))
-	c.gateway, err = tokens.ParseDescriptor(d.Descriptor)
-	c.check(err)
-	// The second process has the same identity, a record of its own, and is enrolled by it.
-	c.two = c.newNode("two", filepath.Join(c.one.dir, "state", "keys"))
-	c.startNode(c.two)
-	code = c.tool("gardien-cloud", "code", "gateway", string(info.ID), "--db", c.dsn)
-	c.check(c.two.client.Do(context.Background(), "POST", "/v1/cloud/enrolment", api.CloudEnrolment{Code: code}, nil))
-	// Known keys and a new database pause third parties; here that must not matter.
+	for _, n := range []*node{c.one, c.two} {
+		var d api.Descriptor
+		c.check(n.get("/v1/descriptor", &d))
+		n.gateway, err = tokens.ParseDescriptor(d.Descriptor)
+		c.check(err)
+	}
 }

@@ -82,7 +82,8 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 // facts gathers what the rule needs besides the grant.
 func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at gateway.Reading) Facts {
 	rules := c.rules.Load()
-	f := Facts{At: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v)}
+	f := Facts{At: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v),
+		Lengths: rules.pinLengths(v.ID, g.ID.Issuer)}
 	if g.ID.Issuer == gateway.HomeIssuer {
 		f.Policy = gateway.HomePolicy(rules.Doors)
 	} else {
@@ -197,7 +198,7 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 			f.Outdated, f.PINRefuse, f.Intake = taken.outdated, taken.pinRefuse, taken.refusal
 		})
 		if reason != "" {
-			return reason, taken.isNew
+			return reason, taken.isNew || taken.noted
 		}
 		return a.enter(tx, rec), false
 	})

@@ -23,12 +23,12 @@ func TestCards(t *testing.T) {
 			if !pin.IsZero() {
 				t.Error("a PIN that nobody asked for")
 			}
-			_, _, err := h.Home(h.t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, NotAfter: time.Now().Add(time.Hour), Card: gateway.NewCard(26, 123, 4567)})
+			_, err := h.Home(h.t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, NotAfter: time.Now().Add(time.Hour), Card: gateway.NewCard(26, 123, 4567)})
 			if refused(err) != gateway.BeyondPolicy || !strings.Contains(err.Error(), "by another grant already") {
 				t.Errorf("the same card twice: %v", err)
 			}
 			// With a PIN that is drawn the card is what is wrong, and no PIN helps.
-			_, _, err = h.Home(h.t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, NotAfter: time.Now().Add(time.Hour), Card: gateway.NewCard(26, 123, 4567), PIN: true})
+			_, err = h.Home(h.t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, NotAfter: time.Now().Add(time.Hour), Card: gateway.NewCard(26, 123, 4567), PIN: true})
 			if refused(err) != gateway.BeyondPolicy || !strings.Contains(err.Error(), "card") {
 				t.Errorf("the same card with a PIN: %v", err)
 			}
@@ -101,8 +101,8 @@ func TestP1_PINsGrowWithTheirNumber(t *testing.T) {
 			}
 			pins = append(pins, pin)
 		}
-		if lengths[6] != 2 || lengths[7] != 18 || lengths[8] != 4 {
-			t.Errorf("lengths %v, want 2 of six, 18 of seven, 4 of eight", lengths)
+		if lengths[6] != 2 || lengths[7] != 20 || lengths[9] != 2 {
+			t.Errorf("lengths %v, want 2 of six, 20 of seven, 2 of nine", lengths)
 		}
 		for _, pin := range pins {
 			if r := h.types("front", pin); r != "" {

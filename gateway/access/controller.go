@@ -44,7 +44,10 @@ type Rules struct {
 	Doors   []gateway.DoorID
 	Issuers map[gateway.IssuerID]gateway.Issuer
 	Unwell  map[gateway.DoorID]bool // doors that let third parties in although they are unwell
-	Readers map[gateway.DoorID][]gateway.ReaderID
+
+	PINs    map[gateway.DoorID]gateway.PINLengths // absent: the default
+	Sharers map[gateway.DoorID]int                // how many third parties are configured for a door
+	Readers map[gateway.DoorID][]Reader
 }
 
 // Controller decides. Its methods are safe for concurrent use.

@@ -21,21 +21,29 @@ type HomeGrant struct {
 	PIN       bool
 	Card      gateway.Card       // that opens, too
 	Owner     gateway.ResidentID // the PIN is this resident's own
+	Holder    string             // thumbprint of the key whose holder may present it, too
 	Duress    gateway.ResidentID // the PIN is this resident's duress PIN
 	By        gateway.ResidentID // who makes it; "": whoever is at the console
 }
 
+// Made is a grant that was made at home.
+type Made struct {
+	ID   gateway.GrantID
+	PIN  gateway.PIN // told this once
+	Text string      // what its holder's phone presents
+}
+
 // Home makes a grant at home: the same object as a carrier's, signed, sealed, and
-// taken in by the same way (A1). The PIN is long enough for the live ones (P1) and
-// given this once. Bad requests are *gateway.Refusal.
-func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, gateway.PIN, error) {
+// taken in by the same way (A1). The PIN has the shortest length that has room (P1). Bad
+// requests are *gateway.Refusal.
+func (c *Controller) Home(ctx context.Context, h HomeGrant) (Made, error) {
 	at := c.clock.Read()
 	g := gateway.Grant{
 		ID:      gateway.GrantID{Issuer: gateway.HomeIssuer, JTI: gateway.NewJTI()},
 		Version: 1, Status: gateway.GrantActive, Doors: h.Doors,
 		IssuedAt: at.Earliest.Truncate(time.Second),
 		Period:   gateway.Period{NotBefore: h.NotBefore, NotAfter: h.NotAfter},
-		Uses:     h.Uses, Schedule: h.Schedule, Sub: h.Sub, Card: h.Card,
+		Uses:     h.Uses, Schedule: h.Schedule, Sub: h.Sub, Card: h.Card, Holder: h.Holder,
 	}
 	if g.NotBefore.IsZero() {
 		g.NotBefore = at.Earliest.Truncate(time.Second)
@@ -44,29 +52,32 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (gateway.GrantID, ga
 		g.NotAfter = gateway.MaxTime
 	}
 	if !g.NotBefore.Before(g.NotAfter) || at.In(g.Period) == gateway.PlaceOver {
-		return g.ID, gateway.PIN{}, &gateway.Refusal{Reason: gateway.Expired, Detail: "the grant would be over already: not_after must lie after now and not_before"}
+		return Made{}, &gateway.Refusal{Reason: gateway.Expired, Detail: "the grant would be over already: not_after must lie after now and not_before"}
 	}
 	for range 20 { // a PIN that is taken is drawn again
 		if h.PIN {
 			n, err := c.pinLength(ctx, h.Doors)
 			if err != nil {
-				return g.ID, gateway.PIN{}, err
+				return Made{}, err
 			}
 			g.PIN = gateway.DrawPIN(n)
 		}
 		text, err := c.tokens.Sign(g)
 		if err != nil {
-			return g.ID, gateway.PIN{}, err
+			return Made{}, err
 		}
 		refusal, again, err := c.takeHome(ctx, text, making{by: h.By, owner: h.Owner, duress: h.Duress})
-		if err != nil || refusal == nil {
-			return g.ID, g.PIN, err
+		if err != nil {
+			return Made{}, err
+		}
+		if refusal == nil {
+			return Made{ID: g.ID, PIN: g.PIN, Text: text}, nil
 		}
 		if !again {
-			return g.ID, gateway.PIN{}, refusal
+			return Made{}, refusal
 		}
 	}
-	return g.ID, gateway.PIN{}, errors.New("found no free PIN in 20 draws")
+	return Made{}, errors.New("found no free PIN in 20 draws")
 }
 
 // takeHome is Take for the gateway's own text: a PIN that collides makes no event, and asks
@@ -85,21 +96,36 @@ func (c *Controller) takeHome(ctx context.Context, text string, m making) (refus
 	return t.refusal, t.pinRefuse != "", err
 }
 
-func (c *Controller) pinLength(ctx context.Context, doors []gateway.DoorID) (int, error) {
-	n := gateway.MinPIN
+// pinLength gives the shortest length of home's PINs that has room at each of the doors (P1).
+func (c *Controller) pinLength(ctx context.Context, doors []gateway.DoorID) (length int, err error) {
+	rules := c.rules.Load()
+	var lists [][]int
 	for _, d := range doors {
-		live := 0
-		err := c.ledger.View(ctx, func(tx Tx) error { live = tx.Codes.Live(d, gateway.GrantID{}); return nil })
-		if err != nil {
-			return 0, err
-		}
-		need := gateway.PINLength(live + 1)
-		if need == 0 {
-			return 0, &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("door %s has %d live PINs; revoke one first", d, live)}
-		}
-		n = max(n, need)
+		lists = append(lists, rules.pinLengths(d, gateway.HomeIssuer))
 	}
-	return n, nil
+	common := gateway.CommonPINLengths(lists...)
+	if len(common) == 0 {
+		return 0, &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the doors %v take PINs of no common length: make a grant for each", doors)}
+	}
+	var full gateway.DoorID
+	err = c.ledger.View(ctx, func(tx Tx) error {
+		home := gateway.GrantID{Issuer: gateway.HomeIssuer}
+		for _, n := range common {
+			i := slices.IndexFunc(doors, func(d gateway.DoorID) bool {
+				return tx.Codes.Live(home, d, n) >= rules.share(d, gateway.HomeIssuer, n)
+			})
+			if i < 0 {
+				length = n
+				return nil
+			}
+			full = doors[i]
+		}
+		return nil
+	})
+	if err == nil && length == 0 {
+		err = &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("door %s has no room for another PIN of %s; revoke one first", full, gateway.Digits(common))}
+	}
+	return length, err
 }
 
 // Revoke ends a grant, as a resident ("": whoever is at the console) wants it: one made at
@@ -159,6 +185,7 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 		if f.Policy.Knock > 0 {
 			checks = append(checks, f.knock(c.knocks.isVetoed(door, id)))
 		}
+		checks = append(checks, c.presentable(tx, &f))
 		x = Explanation{door, Verdict(checks), checks}
 		return nil
 	})

@@ -30,10 +30,14 @@ type house struct {
 	id      *tokens.Identity
 	carrier *tokens.SigningKey
 	rules   access.Rules
+	finds   int // how often a code was looked for among the live ones
 	stop    func()
 }
 
-const colisX gateway.IssuerID = "colis-x.example"
+const (
+	colisX  gateway.IssuerID = "colis-x.example"
+	menageY gateway.IssuerID = "menage-y.example" // configured by the tests that need a second one
+)
 
 var zone = func() *time.Location {
 	z, err := time.LoadLocation("Europe/Paris")
@@ -60,8 +64,9 @@ func live(t *testing.T, change func(*gateway.Policy), f func(*house)) {
 		if change != nil {
 			change(&policy)
 		}
-		h.rules = access.Rules{Zone: zone, Doors: policy.Doors,
-			Readers: map[gateway.DoorID][]gateway.ReaderID{"front": {"front-pad", "pad"}, "side": {"side-pad"}}, Issuers: map[gateway.IssuerID]gateway.Issuer{colisX: {ID: colisX, Policy: policy}}}
+		h.rules = access.Rules{Zone: zone, Doors: policy.Doors, Issuers: map[gateway.IssuerID]gateway.Issuer{colisX: {ID: colisX, Policy: policy}},
+			Sharers: map[gateway.DoorID]int{"front": 1, "side": 1},
+			Readers: map[gateway.DoorID][]access.Reader{"front": {{ID: "front-pad"}, {ID: "pad"}, {ID: "scanner", Texts: true}}, "side": {{ID: "side-pad"}}}}
 		h.start()
 		defer func() { h.stop() }()
 		f(h)
@@ -75,9 +80,9 @@ func (h *house) start() {
 	h.check(err)
 	set, err := tokens.ParseKeySet(text)
 	h.check(err)
-	sets := map[gateway.IssuerID]tokens.KeySet{colisX: set, gateway.HomeIssuer: tokens.NewKeySet(h.id.Signing.PublicKey)}
+	sets := map[gateway.IssuerID]tokens.KeySet{colisX: set, menageY: set, gateway.HomeIssuer: tokens.NewKeySet(h.id.Signing.PublicKey)}
 	trust := func(iss gateway.IssuerID) (tokens.KeySet, bool) { s, ok := sets[iss]; return s, ok }
-	h.Controller = access.New(access.Opts{Ledger: ledger{h.store}, Doors: h.doors, Tokens: signer{&tokens.Verifier{Gateway: h.id.ID, Trust: trust, Opening: h.id.Opening}, h.id},
+	h.Controller = access.New(access.Opts{Ledger: ledger{h.store, &h.finds}, Doors: h.doors, Tokens: signer{&tokens.Verifier{Gateway: h.id.ID, Trust: trust, Opening: h.id.Opening}, h.id},
 		Clock: h.clock, MAC: h.id.MAC, Log: slog.New(slog.DiscardHandler), Rules: h.rules})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -99,23 +104,36 @@ func (h *house) check(err error) {
 	}
 }
 
-// ledger is the store as access sees it.
-type ledger struct{ store *store.Store }
+// ledger is the store as access sees it; it counts the codes that are looked for.
+type ledger struct {
+	store *store.Store
+	finds *int
+}
 
 func (l ledger) Update(ctx context.Context, f func(access.Tx) error) error {
-	return l.store.Update(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
+	return l.store.Update(ctx, func(tx *store.Tx) error { return f(l.tx(tx)) })
 }
 
 func (l ledger) Follow(ctx context.Context, f func(access.Tx) error) error {
-	return l.store.Follow(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
+	return l.store.Follow(ctx, func(tx *store.Tx) error { return f(l.tx(tx)) })
 }
 
 func (l ledger) View(ctx context.Context, f func(access.Tx) error) error {
-	return l.store.View(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
+	return l.store.View(ctx, func(tx *store.Tx) error { return f(l.tx(tx)) })
 }
 
-func accessTx(tx *store.Tx) access.Tx {
-	return access.Tx{Grants: tx.Grants, Codes: tx.Codes, Issuers: tx.Issuers, Feed: tx.Feed, House: tx.House, Record: tx.Record, Err: tx.Err}
+func (l ledger) tx(tx *store.Tx) access.Tx {
+	return access.Tx{Grants: tx.Grants, Codes: countedCodes{tx.Codes, l.finds}, Issuers: tx.Issuers, Feed: tx.Feed, House: tx.House, Record: tx.Record, Err: tx.Err}
+}
+
+type countedCodes struct {
+	access.Codes
+	finds *int
+}
+
+func (c countedCodes) Find(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
+	*c.finds++
+	return c.Codes.Find(door, mac)
 }
 
 // signer is the tokens room as access sees it.
@@ -179,9 +197,9 @@ func (h *house) home(g access.HomeGrant) (gateway.GrantID, gateway.PIN) {
 		g.Doors = []gateway.DoorID{"front"}
 	}
 	g.NotAfter = time.Now().Add(time.Hour)
-	id, pin, err := h.Home(h.t.Context(), g)
+	made, err := h.Home(h.t.Context(), g)
 	h.check(err)
-	return id, pin
+	return made.ID, made.PIN
 }
 
 // events lists what happened, grants that came in aside.
@@ -210,9 +228,23 @@ func (h *house) told(want ...gateway.EventType) {
 }
 
 // livePINs counts a door's.
-func (h *house) livePINs(door gateway.DoorID) int {
+func (h *house) livePINs(door gateway.DoorID) (n int) {
 	h.t.Helper()
-	n, err := store.Look(h.t.Context(), h.store, func(tx *store.Tx) int { return tx.Codes.Live(door, gateway.GrantID{}) })
+	for length := 1; length <= gateway.MaxPIN; length++ {
+		n += h.liveOf(door, length, gateway.HomeIssuer, colisX, menageY)
+	}
+	return n
+}
+
+// liveOf counts a door's PINs of a length by who made them.
+func (h *house) liveOf(door gateway.DoorID, length int, by ...gateway.IssuerID) int {
+	h.t.Helper()
+	n, err := store.Look(h.t.Context(), h.store, func(tx *store.Tx) (n int) {
+		for _, iss := range by {
+			n += tx.Codes.Live(gateway.GrantID{Issuer: iss}, door, length)
+		}
+		return n
+	})
 	h.check(err)
 	return n
 }

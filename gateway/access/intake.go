@@ -16,7 +16,7 @@ type taken struct {
 	outdated  gateway.Reason      // the stored version contradicts it
 	pinRefuse string              // its PIN is not acceptable here
 	refusal   *gateway.Refusal    // it was not stored
-	noted     bool                // but that it was seen was
+	noted     bool                // but that it was seen, or what it tried, was
 }
 
 // making is what the house alone knows of a grant that is made here.
@@ -53,17 +53,18 @@ func (c *documents) takeNew(tx Tx, g gateway.Grant, m making, stored gateway.Gra
 	t := taken{record: gateway.GrantRecord{Grant: g, Used: stored.Used, Digest: digest, Spoilt: stored.Spoilt}}
 	if g.Status != gateway.GrantRevoked {
 		if t.refusal = refuseNow(g, at); t.refusal == nil && !g.Card.IsZero() {
-			t.refusal = c.refuseCard(tx, g)
+			t.refusal, t.noted = c.refuseCard(tx, g, at)
 		}
 		if t.refusal == nil && !g.PIN.IsZero() {
-			t.refusal = c.refusePIN(tx, g)
-			if t.refusal != nil {
+			var noted bool
+			if t.refusal, noted = c.refusePIN(tx, g, at); t.refusal != nil {
 				t.pinRefuse = t.refusal.Detail
 			}
+			t.noted = t.noted || noted
 		}
 	}
 	if t.refusal != nil {
-		t.noted = tx.Issuers.NoteRefused(g)
+		t.noted = tx.Issuers.NoteRefused(g) || t.noted // a version that was noted may bring another PIN
 		return t
 	}
 	c.keep(tx, g, m, digest, found, at)
@@ -80,35 +81,6 @@ func refuseNow(g gateway.Grant, at gateway.Reading) *gateway.Refusal {
 		return &gateway.Refusal{Reason: gateway.Expired, Detail: "it is over"}
 	case aheadOf(g.IssuedAt, at):
 		return &gateway.Refusal{Reason: gateway.NotYetValid, Detail: "its iat is in the future: set the issuer's clock"}
-	}
-	return nil
-}
-
-// refusePIN holds a new PIN against the live ones of each door (P1, P11).
-func (c *documents) refusePIN(tx Tx, g gateway.Grant) *gateway.Refusal {
-	for _, door := range c.here(g) {
-		live := tx.Codes.Live(door, g.ID) + 1
-		need := gateway.PINLength(live)
-		if need == 0 {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("door %s has %d live PINs, and more would make guessing easy", door, live-1)}
-		}
-		if g.PIN.Len() < need {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy,
-				Detail: fmt.Sprintf("a PIN of %d digits is too short for %d live PINs at door %s: use %d digits", g.PIN.Len(), live, door, need)}
-		}
-		if p, taken := tx.Codes.Find(door, c.mac.pin(door, g.PIN)); taken && p.Grant != g.ID {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the PIN equals a live one at door %s: draw another", door)}
-		}
-	}
-	return nil
-}
-
-// refuseCard holds a new card against the live ones of each door: one card, one grant.
-func (c *documents) refuseCard(tx Tx, g gateway.Grant) *gateway.Refusal {
-	for _, door := range c.here(g) {
-		if p, taken := tx.Codes.Find(door, c.mac.card(door, g.Card)); taken && p.Grant != g.ID {
-			return &gateway.Refusal{Reason: gateway.BeyondPolicy, Detail: fmt.Sprintf("the card opens door %s by another grant already: revoke that one first", door)}
-		}
 	}
 	return nil
 }
@@ -136,23 +108,6 @@ func (c *documents) keep(tx Tx, g gateway.Grant, m making, digest []byte, found 
 		e.Type = gateway.GrantUpdated
 	}
 	tx.Record.AppendAt(at, e)
-}
-
-// keepCodes makes a grant's PIN and card live at its doors, and no others of it.
-func (c *documents) keepCodes(tx Tx, g gateway.Grant, m making) {
-	tx.Codes.Wipe(g.ID)
-	if g.Status != gateway.GrantActive {
-		return
-	}
-	for _, door := range c.here(g) {
-		p := gateway.PINRecord{Grant: g.ID, Door: door, Owner: m.owner, Duress: m.duress}
-		if !g.Card.IsZero() {
-			tx.Codes.Put(p, c.mac.card(door, g.Card))
-		}
-		if p.Length = g.PIN.Len(); p.Length > 0 {
-			tx.Codes.Put(p, c.mac.pin(door, g.PIN))
-		}
-	}
 }
 
 // heard notes the iat of a verified document: the issuer lives, and for its own documents it is

@@ -1,7 +1,6 @@
 package access_test
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -58,35 +57,34 @@ func TestOver(t *testing.T) {
 	})
 }
 
-// A third party's PIN is long enough for its door, and nobody else's (P1, P11); its revocation
-// wipes it.
-func TestPINsOfThirdParties(t *testing.T) {
-	live(t, nil, func(h *house) {
+// TestP1_PINsOfThirdParties: a third party's PIN has the length of its class, is nobody else's
+// (P11), and is kept for the doors of its policy that are here; its revocation wipes it.
+func TestP1_PINsOfThirdParties(t *testing.T) {
+	live(t, func(p *gateway.Policy) { p.Doors = []gateway.DoorID{"front"} }, func(h *house) {
+		h.rules.Doors = []gateway.DoorID{"front", "side"}
+		h.SetRules(h.rules)
 		pin := func(digits string) func(*gateway.Grant) {
-			p, err := gateway.NewPIN(digits)
-			h.check(err)
-			return func(g *gateway.Grant) { g.PIN, g.Doors = p, []gateway.DoorID{"front", "elsewhere"} }
+			return func(g *gateway.Grant) {
+				g.PIN, g.Doors = h.digits(digits), []gateway.DoorID{"front", "side", "elsewhere"}
+			}
 		}
-		h.takes(h.grant("a", pin("111111")), "accepted")
-		h.takes(h.grant("b", pin("222222")), "accepted")
-		h.refuses(h.grant("c", pin("333333")), gateway.BeyondPolicy) // the third needs seven
-		h.refuses(h.grant("d", pin("222222")), gateway.BeyondPolicy)
-		h.takes(h.grant("e", pin("5555555")), "accepted")
-		if n := h.livePINs("front"); n != 3 {
-			h.t.Errorf("%d live PINs", n)
+		live := func(front, side int) {
+			t.Helper()
+			if a, b := h.livePINs("front"), h.livePINs("side"); a != front || b != side {
+				t.Errorf("%d live PINs at front and %d at side, want %d and %d", a, b, front, side)
+			}
 		}
-		if n := h.livePINs("elsewhere"); n != 0 {
-			h.t.Errorf("%d live PINs at a door that is not here", n)
+		h.takes(h.grant("a", pin("11111111")), "accepted")
+		live(1, 0)
+		for _, short := range []string{"111111", "1111111", "111111111", "1111111111"} {
+			h.refuses(h.grant("b", pin(short)), gateway.BeyondPolicy)
 		}
-		h.refuses(h.grant("f", pin("5555555")), gateway.BeyondPolicy) // e's own
-		h.takes(h.grant("e", func(g *gateway.Grant) { pin("5555555")(g); g.Version, g.Status = 2, gateway.GrantRevoked }), "accepted")
-		if n := h.livePINs("front"); n != 2 {
-			h.t.Errorf("%d live PINs after a revocation", n)
-		}
-		for n := range 198 {
-			h.takes(h.grant(fmt.Sprint("n", n), pin(fmt.Sprint(70000000+n))), "accepted")
-		}
-		h.refuses(h.grant("last", pin("99999999")), gateway.BeyondPolicy) // 200 are live
+		h.refuses(h.grant("b", pin("11111111")), gateway.BeyondPolicy)
+		h.takes(h.grant("b", pin("22222222")), "accepted")
+		h.takes(h.grant("a", func(g *gateway.Grant) { pin("11111111")(g); g.Version = 2 }), "accepted")
+		live(2, 0)
+		h.takes(h.grant("a", func(g *gateway.Grant) { pin("11111111")(g); g.Version, g.Status = 3, gateway.GrantRevoked }), "accepted")
+		live(1, 0)
 	})
 }
 

@@ -2,6 +2,7 @@ package access
 
 import (
 	"encoding/json"
+	"fmt"
 	"gardien/gateway"
 )
 
@@ -15,6 +16,11 @@ func (m keyedHash) pin(door gateway.DoorID, pin gateway.PIN) []byte {
 
 func (m keyedHash) card(door gateway.DoorID, card gateway.Card) []byte {
 	return m("card", string(door), card.Reveal())
+}
+
+// guess is what tells an issuer's tries of one day apart.
+func (m keyedHash) guess(g gateway.Guess, code gateway.Secret) []byte {
+	return m("guess", string(g.Issuer), g.Day, fmt.Sprint(g.Card), code.Reveal())
 }
 
 // grant hashes all claims: it tells an equal version with other claims

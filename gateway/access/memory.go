@@ -56,8 +56,10 @@ type Codes interface {
 	Of(gateway.GrantID, gateway.DoorID) (gateway.PINRecord, bool)
 	// HasCard reports whether a grant has a live card at a door.
 	HasCard(gateway.GrantID, gateway.DoorID) bool
-	// Live counts the live PINs of a door that are not of a grant.
-	Live(door gateway.DoorID, except gateway.GrantID) int
+	// Live counts the live PINs of a length that a grant's issuer has at a door, its own aside.
+	Live(of gateway.GrantID, door gateway.DoorID, length int) int
+	// Guess counts a PIN or card that an issuer tries; see gateway.Guess.
+	Guess(gateway.Guess) (within, isNew bool)
 	// Put makes a PIN or card (Length 0) live; the hash must be new at its door.
 	Put(p gateway.PINRecord, mac []byte)
 	// Wipe removes a grant's PINs and cards from the raw file, too.

@@ -54,7 +54,7 @@ func (t *throttles) forget() {
 // doorOf finds the door of a reader.
 func (r *Rules) doorOf(reader gateway.ReaderID) (gateway.DoorID, bool) {
 	for door, list := range r.Readers {
-		if slices.Contains(list, reader) {
+		if slices.ContainsFunc(list, func(r Reader) bool { return r.ID == reader }) {
 			return door, true
 		}
 	}
@@ -96,15 +96,15 @@ func (c *Controller) lockOut(ctx context.Context, id gateway.GrantID, door gatew
 	}
 	var shut []string
 	for _, r := range rules.Readers[door] {
-		t, err := c.throttles.of(ctx, c.ledger, r, now)
+		t, err := c.throttles.of(ctx, c.ledger, r.ID, now)
 		if err != nil {
 			return check, err
 		}
 		switch {
 		case lockedOut(t, now):
-			shut = append(shut, fmt.Sprintf("reader %s takes no %s for %s", r, what, more(t.LockedFor-(now.SinceBoot-t.Locked))))
+			shut = append(shut, fmt.Sprintf("reader %s takes no %s for %s", r.ID, what, more(t.LockedFor-(now.SinceBoot-t.Locked))))
 		case id.Issuer != gateway.HomeIssuer && pausedToday(t, now, rules.Zone):
-			shut = append(shut, fmt.Sprintf("reader %s takes no third party's %s today, unless a resident lifts it", r, what))
+			shut = append(shut, fmt.Sprintf("reader %s takes no third party's %s today, unless a resident lifts it", r.ID, what))
 		}
 	}
 	if len(shut) > 0 {

@@ -254,6 +254,7 @@ func TestP3_ScannedTextsAreNoFailures(t *testing.T) {
 func TestP2_ExplainTellsLockOuts(t *testing.T) {
 	live(t, nil, func(h *house) {
 		t := h.t // the bubble's
+		h.rules.Readers["front"] = []access.Reader{{ID: "front-pad"}, {ID: "pad"}}
 		h.thirdPIN("g1")
 		h.takes(h.grant("scan", nil), "accepted")
 		explains := func(jti string, verdict gateway.Reason, says string) {
@@ -278,7 +279,7 @@ func TestP2_ExplainTellsLockOuts(t *testing.T) {
 		explains("g1", gateway.LockedOut, "reader front-pad takes no PIN for 4 more minutes; reader pad takes no PIN for 30 more seconds")
 		time.Sleep(3*time.Minute + 59*time.Second)
 		explains("g1", "", "reader front-pad takes no PIN for 1 more second")
-		h.rules.Readers["front"] = []gateway.ReaderID{"front-pad"}
+		h.rules.Readers["front"] = []access.Reader{{ID: "front-pad"}}
 		h.wrong(43)
 		time.Sleep(15 * time.Minute)
 		explains("g1", gateway.LockedOut, "reader front-pad takes no third party's PIN today, unless a resident lifts it")

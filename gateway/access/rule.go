@@ -27,6 +27,7 @@ type Facts struct {
 	// Quarantined: something happened to the database, and no resident has accepted it yet (R1).
 	Quarantined bool
 	PIN         *gateway.PINRecord // of the PIN that was typed, or that the grant has here
+	Lengths     []int              // that its issuer's PINs may have here
 	Card        bool               // a card is presented
 	PINRefuse   string             // a PIN that was refused when the grant came: why
 	Intake      *gateway.Refusal   // why what is presented was not taken in
@@ -218,10 +219,9 @@ func (f *Facts) pin() Check {
 	case f.PINRefuse != "":
 		c.Reason, c.Detail = gateway.BeyondPolicy, f.PINRefuse
 	case f.PIN != nil:
-		need := gateway.PINLength(f.PIN.Rank)
-		c.Detail = f.say("%d digits, live PIN number %d of the door", f.PIN.Length, f.PIN.Rank)
-		if need == 0 || f.PIN.Length < need {
-			c.Reason = gateway.BeyondPolicy
+		c.Detail = f.say("%d digits", f.PIN.Length)
+		if !slices.Contains(f.Lengths, f.PIN.Length) {
+			c.Reason, c.Detail = gateway.BeyondPolicy, f.say("%d digits, and the door wants %s", f.PIN.Length, gateway.Digits(f.Lengths))
 		}
 	}
 	return c

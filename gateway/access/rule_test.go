@@ -24,7 +24,7 @@ func allowed() Facts {
 		Policy: gateway.Policy{Doors: []gateway.DoorID{"front", "cellar"}, Hours: []gateway.Window{work}, OneTimeOnly: true,
 			MaxValidity: 2 * time.Hour, PerDay: 5, OfflineLimit: 72 * time.Hour},
 		Issuer: gateway.IssuerState{HeardAt: noon.Add(-time.Hour), ManifestAt: noon.Add(-time.Hour), Today: 4},
-		PIN:    &gateway.PINRecord{Door: "front", Length: 6, Rank: 2},
+		PIN:    &gateway.PINRecord{Door: "front", Length: 8}, Lengths: []int{8},
 	}
 }
 
@@ -103,9 +103,10 @@ func TestJudge(t *testing.T) {
 		{"no per_day", func(f *Facts) { f.Issuer.Today = 500; f.Policy.PerDay = 0 }, ""},
 		{"no policy: an issuer that is gone", func(f *Facts) { f.Policy = gateway.Policy{} }, gateway.BeyondPolicy},
 		{"no PIN", func(f *Facts) { f.PIN = nil }, ""},
-		{"a PIN too short", func(f *Facts) { f.PIN.Rank = 3 }, gateway.BeyondPolicy},
+		{"a PIN of another class", func(f *Facts) { f.PIN.Length = 6 }, gateway.BeyondPolicy},
+		{"a PIN of the class's other length", func(f *Facts) { f.PIN.Length, f.Lengths = 10, []int{8, 10} }, ""},
+		{"a door that takes no PIN", func(f *Facts) { f.Lengths = nil }, gateway.BeyondPolicy},
 		{"a PIN refused at intake", func(f *Facts) { f.PINRefuse = "taken" }, gateway.BeyondPolicy},
-		{"too many PINs", func(f *Facts) { f.PIN.Length, f.PIN.Rank = 8, 201 }, gateway.BeyondPolicy},
 		{"all are paused", func(f *Facts) { f.AllPaused = true }, gateway.IssuerPaused},
 		{"all are paused, home's are not", both(home, func(f *Facts) { f.AllPaused, f.Issuer.Paused = true, true }), ""},
 		{"home's never goes stale", both(home, func(f *Facts) { f.Issuer = gateway.IssuerState{} }), ""},

@@ -278,6 +278,33 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// TestGrantsArePresentable: what nothing could present is not made; each way to present a grant
+// is enough by itself.
+func TestGrantsArePresentable(t *testing.T) {
+	s := serve(t)
+	const jkt = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+	for body, want := range map[string]int{
+		``:                                 400,
+		`,"pin":false`:                     400,
+		`,"pin":true`:                      201,
+		`,"card":"26:123:45678"`:           201,
+		`,"holder":"` + jkt + `"`:          201,
+		`,"holder":"` + jkt[1:] + `"`:      400,
+		`,"holder":"` + jkt + `A"`:         400,
+		`,"holder":"` + jkt[:42] + `t"`:    400, // a second spelling
+		`,"holder":"` + jkt + `\n"`:        400,
+		`,"pin":true,"holder":"a phone's"`: 400,
+	} {
+		status, answer, _ := s.call(t, "POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z"`+body+`}`)
+		if status != want || want == 400 && !strings.Contains(answer, "holder") {
+			t.Errorf("%s: %d %s, want %d", body, status, answer, want)
+		}
+	}
+	if acts := s.fake.Acts(); len(acts) != 3 {
+		t.Errorf("made: %q", acts)
+	}
+}
+
 // TestIdempotency: a retry of a known caller is answered as the first time; a stranger's key is
 // ignored (I1).
 func TestIdempotency(t *testing.T) {

@@ -173,7 +173,7 @@ func (f fakeGrants) Make(_ context.Context, by Caller, req GrantRequest) (GrantM
 			return GrantMade{}, err
 		}
 	}
-	return GrantMade{"home/g2", "493027"}, f.act(by, "grant", "g2", "g2")
+	return GrantMade{ID: "home/g2", PIN: "493027"}, f.act(by, "grant", "g2", "g2")
 }
 
 func (f fakeGrants) Revoke(_ context.Context, by Caller, id gateway.GrantID) error {
@@ -263,7 +263,7 @@ func (f fakeResidents) Confirm(_ context.Context, id gateway.ResidentID) error {
 }
 
 func (f fakeResidents) Duress(_ context.Context, by Caller, id gateway.ResidentID, _ DuressRequest) (GrantMade, error) {
-	return GrantMade{"home/d1", "918273"}, f.act(by, "duress", string(id), "r1")
+	return GrantMade{ID: "home/d1", PIN: "918273"}, f.act(by, "duress", string(id), "r1")
 }
 
 func (fakeResidents) Authenticate(_ context.Context, token gateway.Secret) (gateway.ResidentID, bool, error) {

@@ -58,6 +58,8 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 		return Answer{}, web.BadRequest("uses: want a number from 1 on, or leave it out")
 	case req.Resident != "" && !req.PIN:
 		return Answer{}, web.BadRequest("resident: it is for that resident's own PIN, so ask for one (\"pin\": true)")
+	case req.Holder != "" && !gateway.ValidThumbprint(req.Holder):
+		return Answer{}, web.BadRequest("holder: want the thumbprint of a P-256 key (RFC 7638), 43 characters of base64url")
 	}
 	if req.Schedule != nil {
 		if err := req.Schedule.Validate(); err != nil {
@@ -68,6 +70,9 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 		if _, err := s.findDoor(string(d)); err != nil {
 			return Answer{}, err
 		}
+	}
+	if !req.PIN && req.Card == "" && req.Holder == "" {
+		return Answer{}, web.BadRequest("nothing could present the grant: give it pin, card or holder")
 	}
 	made, err := s.backend.Grants.Make(r.Context(), r.caller, req)
 	if err != nil {

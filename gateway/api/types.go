@@ -115,14 +115,16 @@ type GrantRequest struct {
 	PIN       bool              `json:"pin,omitempty"`
 	// Resident makes the PIN that resident's own: it ends a run of wrong ones at a reader.
 	Resident gateway.ResidentID `json:"resident,omitempty"`
-	Card     string             `json:"card,omitempty"` // BITS:FACILITY:NUMBER of a Wiegand card
+	Card     string             `json:"card,omitempty"`   // BITS:FACILITY:NUMBER of a Wiegand card
+	Holder   string             `json:"holder,omitempty"` // thumbprint of the key (RFC 7638) whose holder presents it
 	Sub      string             `json:"sub,omitempty"`
 }
 
 // GrantMade answers it; the PIN is told this once.
 type GrantMade struct {
-	ID  string `json:"id"`
-	PIN string `json:"pin,omitempty"`
+	ID    string `json:"id"`
+	PIN   string `json:"pin,omitempty"`
+	Grant string `json:"grant,omitempty"` // with a holder: the text that the phone presents
 }
 
 // Grant is what is remembered of a grant; null where there is no limit.

@@ -19,6 +19,8 @@ func (g *generator) wrongSeals() {
 	ok("", "the same grant in a sealed envelope", seal(plain).text(g))
 	ok("_pin_6", "a PIN of six digits; leading zeros count", pin(`"004711"`))
 	ok("_pin_8", "a PIN of eight digits", pin(`"00000000"`))
+	ok("_pin_9", "a PIN of nine digits", pin(`"471108154"`))
+	ok("_pin_10", "a PIN of ten digits, the most that a reader takes", pin(`"4711081547"`))
 	ok("_cnf", "a sealed grant with a holder", seal(g.signed(g.cnf())).text(g))
 	ok("_inner_4096", "an inner JWS of 4,096 bytes", seal(padded(g, g.ed, g.header, g.claims, 4096)).text(g))
 	parties := seal(plain).with("apu="+quote(b64("Alice")), "apv="+quote(b64("Bob")))
@@ -27,9 +29,9 @@ func (g *generator) wrongSeals() {
 	ok("_8192_bytes", "a JWE of 8,192 bytes exactly", paddedSeal(g, seal(plain), 8192))
 	bad("8193_bytes", "a JWE of 8,193 bytes", paddedSeal(g, seal(plain), 8193))
 	bad("inner_4097", "an inner JWS of 4,097 bytes", seal(padded(g, g.ed, g.header, g.claims, 4097)).text(g))
-	for name, raw := range map[string]string{"5": `"47110"`, "9": `"471108154"`, "number": "471108", "null": "null", "empty": `""`,
+	for name, raw := range map[string]string{"5": `"47110"`, "11": `"47110815471"`, "number": "471108", "null": "null", "empty": `""`,
 		"letters": `"47110a"`, "arabic_digits": `"٤٧١١٠٨"`, "sign": `"-47110"`, "space": `" 47110"`} {
-		bad("pin_"+name, "a PIN is a string of 6 to 8 ASCII digits", pin(raw))
+		bad("pin_"+name, "a PIN is a string of 6 to 10 ASCII digits", pin(raw))
 	}
 	g.text(wrongGateway, "sealed_wrong_gateway", "sealed to this gateway, addressed to another", seal(g.signed(`aud="gw-aaaaaaaaaa"`)).text(g))
 	g.text(badSignature, "sealed_bad_signature", "the inner JWS is signed by another key", seal(sign(g.other, g.header.String(), g.claims.String())).text(g))

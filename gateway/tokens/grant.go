@@ -102,7 +102,7 @@ func readGrant(payload object, sealed bool) (gateway.Grant, string, error) {
 	g.Schedule = c.schedule()
 	g.Holder = c.holder()
 	if _, ok := payload["pin"]; ok {
-		digits := c.text("pin", true, validPIN, "6–8 digits")
+		digits := c.text("pin", true, validPIN, "6–10 digits")
 		if !sealed {
 			c.fail("pin", "it only inside a sealed grant")
 		}
@@ -228,7 +228,7 @@ func (c *claims) holder() string {
 		return ""
 	}
 	jkt, ok := jsonString(o["jkt"])
-	if b, err := decode(jkt); !ok || err != nil || len(b) != 32 {
+	if !ok || !gateway.ValidThumbprint(jkt) {
 		c.fail("cnf", `{"jkt":"…"}, a SHA-256 thumbprint in base64url`)
 		return ""
 	}

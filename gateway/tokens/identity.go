@@ -9,8 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -152,20 +154,50 @@ type Descriptor struct {
 	Issuers []gateway.IssuerID
 	Zone    string // IANA name of the zone of its schedules; "" where it names none
 	At      time.Time
+	PINs    map[gateway.DoorID][]int // lengths of a third party's PINs, where they are not the default
 }
 
-// SignDescriptor writes the descriptor (contract §4), with the gateway's zone besides:
-// an issuer's local times are the door's.
-func (id *Identity) SignDescriptor(doors []gateway.DoorID, issuers []gateway.IssuerID, zone string, at time.Time) (string, error) {
-	text, err := id.Signing.compact(TypGateway, map[string]any{
+// PINLengths gives the lengths that a third party's PIN may have at all of the doors, rising.
+func (d *Descriptor) PINLengths(doors []gateway.DoorID) []int {
+	var lists [][]int
+	for _, door := range doors {
+		lengths, named := d.PINs[door]
+		if !named {
+			lengths = gateway.DefaultPINLengths().ThirdParty
+		}
+		lists = append(lists, lengths)
+	}
+	return gateway.CommonPINLengths(lists...)
+}
+
+// SignDescriptor writes the descriptor (contract §4): its doors, PINs, issuers, zone and instant.
+// The zone makes an issuer's local times the door's. Where all of it is too long, doors that take
+// PINs of the default lengths are left out of the PINs: it means the same.
+func (id *Identity) SignDescriptor(d Descriptor) (string, error) {
+	claims := map[string]any{
 		"iss":   id.ID,
 		"keys":  jose.JSONWebKeySet{Keys: []jose.JSONWebKey{id.Signing.jwk("sig"), id.Opening.jwk("enc")}},
-		"doors": append([]gateway.DoorID{}, doors...), "issuers": append([]gateway.IssuerID{}, issuers...), "iat": at.Unix(), "zone": zone,
-	})
+		"doors": append([]gateway.DoorID{}, d.Doors...), "issuers": append([]gateway.IssuerID{}, d.Issuers...), "iat": d.At.Unix(), "zone": d.Zone,
+	}
+	if d.PINs != nil {
+		claims["pins"] = d.PINs
+	}
+	text, err := id.Signing.compact(TypGateway, claims)
+	if err == nil && len(text) > MaxJWS && d.PINs != nil {
+		claims["pins"] = unusual(d.PINs)
+		text, err = id.Signing.compact(TypGateway, claims)
+	}
 	if err == nil && len(text) > MaxJWS {
 		err = fmt.Errorf("the descriptor has %d bytes, more than %d: name fewer doors or issuers", len(text), MaxJWS)
 	}
 	return text, err
+}
+
+// unusual are the doors that take PINs of other lengths than the default.
+func unusual(pins map[gateway.DoorID][]int) map[gateway.DoorID][]int {
+	few := maps.Clone(pins)
+	maps.DeleteFunc(few, func(_ gateway.DoorID, l []int) bool { return slices.Equal(l, gateway.DefaultPINLengths().ThirdParty) })
+	return few
 }
 
 // ParseDescriptor verifies a descriptor: its own signing key must have signed it,
@@ -175,7 +207,7 @@ func ParseDescriptor(text string) (*Descriptor, error) {
 	if r != nil {
 		return nil, fmt.Errorf("descriptor: %s", r.Detail)
 	}
-	payload, err := parseObject(j.payload, "iss", "keys", "doors", "issuers", "iat")
+	payload, err := parseObject(j.payload, "iss", "keys", "doors", "issuers", "iat", "pins")
 	if err != nil {
 		return nil, fmt.Errorf("descriptor: %w", err)
 	}
@@ -211,10 +243,36 @@ func ParseDescriptor(text string) (*Descriptor, error) {
 	for _, s := range c.texts("issuers", 0, 256, func(s string) bool { return gateway.IssuerID(s).Valid() }, "issuer ids") {
 		d.Issuers = append(d.Issuers, gateway.IssuerID(s))
 	}
+	d.PINs = c.pins()
 	if c.err != nil {
 		return nil, fmt.Errorf("descriptor: %w", c.err)
 	}
 	return d, nil
+}
+
+// pins reads the lengths of PINs at doors: {"front":[8]}.
+func (c *claims) pins() map[gateway.DoorID][]int {
+	v, ok := c.raw("pins", false)
+	if !ok || c.err != nil {
+		return nil
+	}
+	const want = `{"<door>":[8]}, with lengths from 6 to 10`
+	members, err := parseObject(v)
+	if err != nil || len(members) > 256 {
+		c.fail("pins", want)
+		return nil
+	}
+	pins := map[gateway.DoorID][]int{}
+	for door, raw := range members {
+		var lengths []int
+		if !gateway.DoorID(door).Valid() || json.Unmarshal(raw, &lengths) != nil || len(lengths) == 0 ||
+			slices.ContainsFunc(lengths, func(n int) bool { return n < gateway.MinPIN || n > gateway.MaxPIN }) {
+			c.fail("pins", want)
+			return nil
+		}
+		pins[gateway.DoorID(door)] = lengths
+	}
+	return pins
 }
 
 // ParseHolder reads a holder's public JWK on P-256 and gives its thumbprint, for cnf.

@@ -1,6 +1,7 @@
 package tokens
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func randomGrant(r *rand.Rand) gateway.Grant {
 		g.Holder = strict.EncodeToString([]byte(text("0123456789abcdef", 32)))
 	}
 	if maybe() {
-		g.PIN = gateway.PIN{Secret: gateway.NewSecret(text("0123456789", 6+r.IntN(3)))}
+		g.PIN = gateway.PIN{Secret: gateway.NewSecret(text("0123456789", 6+r.IntN(5)))}
 	}
 	if maybe() {
 		g.Schedule = &gateway.Schedule{}
@@ -183,11 +184,12 @@ func TestDescriptorArrivesWhole(t *testing.T) {
 	}
 	at, keys := time.Unix(1790000000, 0).UTC(), NewKeySet(id.Signing.PublicKey)
 	for _, want := range []*Descriptor{
-		{id.ID, id.Opening.PublicKey, keys, []gateway.DoorID{"front", "cellar"}, []gateway.IssuerID{"colis-x.example"}, "Europe/Paris", at},
-		{id.ID, id.Opening.PublicKey, keys, []gateway.DoorID{"front"}, nil, "Europe/Paris", at},
-		{id.ID, id.Opening.PublicKey, keys, nil, nil, "", at},
+		{id.ID, id.Opening.PublicKey, keys, []gateway.DoorID{"front", "cellar"}, []gateway.IssuerID{"colis-x.example"}, "Europe/Paris", at,
+			map[gateway.DoorID][]int{"front": {8}, "cellar": {7, 10}}},
+		{id.ID, id.Opening.PublicKey, keys, []gateway.DoorID{"front"}, nil, "Europe/Paris", at, nil},
+		{id.ID, id.Opening.PublicKey, keys, nil, nil, "", at, nil},
 	} {
-		text, err := id.SignDescriptor(want.Doors, want.Issuers, want.Zone, at)
+		text, err := id.SignDescriptor(*want)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -203,8 +205,42 @@ func TestDescriptorArrivesWhole(t *testing.T) {
 			t.Error(d)
 		}
 	}
-	if text, err := id.SignDescriptor(make([]gateway.DoorID, 4096), nil, "", at); err == nil {
+	if text, err := id.SignDescriptor(Descriptor{Doors: make([]gateway.DoorID, 4096), At: at}); err == nil {
 		t.Errorf("a descriptor of %d bytes, which nobody reads", len(text))
+	}
+}
+
+// A house of many doors has a descriptor all the same: doors that take the default are not named.
+func TestDescriptorOfManyDoors(t *testing.T) {
+	id, err := LoadIdentity(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := Descriptor{At: time.Unix(1790000000, 0).UTC(), PINs: map[gateway.DoorID][]int{}}
+	for n := range 64 {
+		door := gateway.DoorID(fmt.Sprintf("door-with-a-long-name-%02d", n))
+		d.Doors = append(d.Doors, door)
+		d.PINs[door] = []int{8}
+	}
+	d.PINs[d.Doors[5]] = []int{10}
+	text, err := id.SignDescriptor(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := ParseDescriptor(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := diff(map[gateway.DoorID][]int{d.Doors[5]: {10}}, got.PINs); diff != "" {
+		t.Error(diff)
+	}
+	for _, tt := range []struct {
+		doors []gateway.DoorID
+		want  []int
+	}{{d.Doors[:5], []int{8}}, {d.Doors[5:6], []int{10}}, {d.Doors[:6], nil}} {
+		if diff := diff(tt.want, got.PINLengths(tt.doors)); diff != "" {
+			t.Errorf("%d doors: %s", len(tt.doors), diff)
+		}
 	}
 }
 

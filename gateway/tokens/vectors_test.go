@@ -357,6 +357,8 @@ func TestVectorsWholeByHand(t *testing.T) {
 		}),
 		"good_sealed_pin_6":      base(func(g *gateway.Grant) { g.PIN = gateway.PIN{Secret: gateway.NewSecret("004711")} }),
 		"good_sealed_pin_8":      base(func(g *gateway.Grant) { g.PIN = gateway.PIN{Secret: gateway.NewSecret("00000000")} }),
+		"good_sealed_pin_9":      base(func(g *gateway.Grant) { g.PIN = gateway.PIN{Secret: gateway.NewSecret("471108154")} }),
+		"good_sealed_pin_10":     base(func(g *gateway.Grant) { g.PIN = gateway.PIN{Secret: gateway.NewSecret("4711081547")} }),
 		"good_sealed_8192_bytes": base(nil),
 		"good_sealed_inner_4096": base(nil),
 		"good_sealed_apu_apv":    base(nil),

@@ -156,7 +156,7 @@ func (c *city) populate(box *mailbox.Box, n int) {
 					c.b.Error(err)
 					return
 				}
-				d, err := id.SignDescriptor([]gateway.DoorID{"front"}, []gateway.IssuerID{iss}, "Europe/Paris", time.Now())
+				d, err := id.SignDescriptor(tokens.Descriptor{Doors: []gateway.DoorID{"front"}, Issuers: []gateway.IssuerID{iss}, Zone: "Europe/Paris", At: time.Now()})
 				if err != nil {
 					c.b.Error(err)
 					return

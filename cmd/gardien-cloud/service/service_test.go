@@ -80,7 +80,7 @@ func (b *bench) code(kind, id string) string {
 }
 
 func (b *bench) descriptor(issuers ...gateway.IssuerID) string {
-	d, err := b.gateway.SignDescriptor([]gateway.DoorID{"front"}, issuers, "Europe/Paris", time.Now())
+	d, err := b.gateway.SignDescriptor(tokens.Descriptor{Doors: []gateway.DoorID{"front"}, Issuers: issuers, Zone: "Europe/Paris", At: time.Now()})
 	if err != nil {
 		b.t.Fatal(err)
 	}

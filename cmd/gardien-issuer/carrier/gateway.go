@@ -46,9 +46,13 @@ func ReadDescriptor(name string) (*tokens.Descriptor, error) {
 	return d, nil
 }
 
-// Sign writes a grant and remembers it. What crosses the cloud is sealed.
+// Sign writes a grant and remembers it. What crosses the cloud is sealed; a PIN must have a length
+// that the doors take.
 func (to *Gateway) Sign(g gateway.Grant, seal bool) (string, error) {
 	gw := to.Descriptor
+	if err := to.checkPIN(g); err != nil {
+		return "", err
+	}
 	text, err := tokens.SignGrant(to.signingKey(), gw.Gateway, g)
 	if err != nil {
 		return "", err

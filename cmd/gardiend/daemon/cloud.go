@@ -181,7 +181,7 @@ func (r registration) Descriptor() (text, fingerprint string, err error) {
 		return "", "", err
 	}
 	cfg := r.g.inForce.Load()
-	b, err := json.Marshal([]any{rules(cfg).Doors, listened(cfg), r.g.cfg.Gateway.TimeZone})
+	b, err := json.Marshal([]any{rules(cfg).Doors, listened(cfg), r.g.cfg.Gateway.TimeZone, thirdPINs(cfg)})
 	sum := sha256.Sum256(b)
 	return text, hex.EncodeToString(sum[:8]), err
 }
@@ -189,7 +189,17 @@ func (r registration) Descriptor() (text, fingerprint string, err error) {
 // descriptor signs what this gateway is to its issuers.
 func (g *Gateway) descriptor() (string, error) {
 	cfg := g.inForce.Load()
-	return g.identity.SignDescriptor(rules(cfg).Doors, listened(cfg), g.cfg.Gateway.TimeZone, g.clock.Read().Wall)
+	return g.identity.SignDescriptor(tokens.Descriptor{Doors: rules(cfg).Doors, PINs: thirdPINs(cfg), Issuers: listened(cfg),
+		Zone: g.cfg.Gateway.TimeZone, At: g.clock.Read().Wall})
+}
+
+// thirdPINs gives the lengths that a third party's PIN may have at each door.
+func thirdPINs(cfg *configs.Config) map[gateway.DoorID][]int {
+	pins := map[gateway.DoorID][]int{}
+	for door, lengths := range rules(cfg).PINs {
+		pins[door] = lengths.ThirdParty
+	}
+	return pins
 }
 
 // listened lists the issuers that this gateway listens to.

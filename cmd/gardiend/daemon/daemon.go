@@ -320,7 +320,8 @@ func (g *Gateway) wireAccess() {
 		Clock: g.clock, MAC: g.identity.MAC, Log: g.log, Rules: rules(g.cfg), Rotated: g.rotated})
 }
 
-// begin writes what the last run left open, and that this one starts.
+// begin writes what the last run left open, wipes PINs of lengths that are not used any more (P1),
+// and writes that this run starts.
 func (g *Gateway) begin() error {
 	return g.store.Update(context.Background(), func(tx *store.Tx) error {
 		for _, id := range tx.Record.Interrupt() {
@@ -329,6 +330,7 @@ func (g *Gateway) begin() error {
 				d.Interrupted()
 			}
 		}
+		g.wipeOdd(tx)
 		tx.Record.Append(gateway.Event{Type: gateway.GatewayStarted})
 		for _, i := range g.cfg.Issuers {
 			if i.SetAside != "" {
@@ -338,6 +340,13 @@ func (g *Gateway) begin() error {
 		}
 		return tx.Err()
 	})
+}
+
+// wipeOdd wipes live PINs of lengths that their door does not take any more.
+func (g *Gateway) wipeOdd(tx *store.Tx) {
+	if n := tx.Codes.WipeOdd(fits(g.cfg)); n > 0 {
+		g.log.Warn("live PINs had a length that their door does not take any more, and were wiped; gardien status names their grants", "pins", n)
+	}
 }
 
 // note appends an event that no transaction of its own carries.

@@ -34,9 +34,9 @@ func TestR1_CloudKnowsMore(t *testing.T) {
 		t := w.t
 		ctx := t.Context()
 		courier := w.grant("courier", 1, "2027-03-01T08:00", "2027-03-01T22:00", nil)
-		_, pin, err := w.house.access.Home(ctx, access.HomeGrant{Doors: []gateway.DoorID{"front"}, PIN: true, Uses: 1, NotAfter: time.Now().Add(12 * time.Hour)})
+		made, err := w.house.access.Home(ctx, access.HomeGrant{Doors: []gateway.DoorID{"front"}, PIN: true, Uses: 1, NotAfter: time.Now().Add(12 * time.Hour)})
 		check(t, err)
-		guest := pin.Reveal()
+		guest := made.PIN.Reveal()
 		state, older := filepath.Join(w.dir, "state"), filepath.Join(w.dir, "older")
 		w.at(1, "09:00")
 		w.halt()

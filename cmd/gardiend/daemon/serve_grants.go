@@ -73,7 +73,7 @@ func (g *Gateway) noGrant(ctx context.Context, id gateway.GrantID) error {
 
 // Make implements api.GrantService.
 func (s grantService) Make(ctx context.Context, by api.Caller, req api.GrantRequest) (api.GrantMade, error) {
-	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, Owner: req.Resident, By: by.Resident}
+	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, Holder: req.Holder, Owner: req.Resident, By: by.Resident}
 	if h.Owner != "" {
 		if err := s.g.residents.Known(ctx, h.Owner); err != nil {
 			return api.GrantMade{}, asProblem(err)
@@ -106,7 +106,7 @@ func (s grantService) Make(ctx context.Context, by api.Caller, req api.GrantRequ
 }
 
 func (g *Gateway) makeHome(ctx context.Context, h access.HomeGrant) (api.GrantMade, error) {
-	id, pin, err := g.access.Home(ctx, h)
+	made, err := g.access.Home(ctx, h)
 	var refusal *gateway.Refusal
 	if errors.As(err, &refusal) {
 		return api.GrantMade{}, api.Fail(http.StatusBadRequest, "bad-request", "%s", refusal.Detail)
@@ -114,7 +114,11 @@ func (g *Gateway) makeHome(ctx context.Context, h access.HomeGrant) (api.GrantMa
 	if err != nil {
 		return api.GrantMade{}, err
 	}
-	return api.GrantMade{ID: id.String(), PIN: pin.Reveal()}, nil
+	out := api.GrantMade{ID: made.ID.String(), PIN: made.PIN.Reveal()}
+	if h.Holder != "" {
+		out.Grant = made.Text
+	}
+	return out, nil
 }
 
 // Revoke implements api.GrantService.

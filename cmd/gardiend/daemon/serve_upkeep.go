@@ -88,6 +88,9 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 			note("issuer %s is set aside, and nothing of it is believed: %s; put its key set there, then systemctl restart gardiend", i.ID, i.SetAside)
 		}
 	}
+	if err := s.g.noteMissed(ctx, note); err != nil {
+		return api.Status{}, err
+	}
 	st.Tasks = []api.StatusTask{}
 	for _, k := range s.g.beside {
 		down, since, why := k.status()
@@ -122,6 +125,22 @@ func noteDoor(v gateway.DoorView, note func(format string, args ...any)) {
 	case v.Fault:
 		note("door %s has a fault: check strike and contact", v.ID)
 	}
+}
+
+// noteMissed names the grants that have lost their PIN by its length, as long as it is missed.
+func (g *Gateway) noteMissed(ctx context.Context, note func(format string, args ...any)) error {
+	now := g.clock.Read()
+	return g.store.View(ctx, func(tx *store.Tx) error {
+		for _, id := range tx.Codes.Missed() {
+			r, found := tx.Grants.Get(id)
+			left, limited := r.UsesLeft()
+			if !found || r.Status != gateway.GrantActive || r.Block || now.In(r.Period) == gateway.PlaceOver || limited && left == 0 {
+				continue
+			}
+			note("the PIN of grant %s had a length that is not used any more and was wiped: make or send it again", id)
+		}
+		return nil
+	})
 }
 
 // firstLine of an error: a bug's stack is for the log.
@@ -162,6 +181,9 @@ func (s upkeepService) Restore(ctx context.Context, r io.Reader) error {
 		return api.Fail(http.StatusBadRequest, "bad-request", "%v", err)
 	}
 	s.g.access.Restored()
+	if err == nil {
+		err = s.g.store.Update(ctx, func(tx *store.Tx) error { s.g.wipeOdd(tx); return tx.Err() })
+	}
 	if err == nil {
 		err = s.g.issuers.Renew(ctx)
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"slices"
 
 	"gardien/configs"
 	"gardien/gateway"
@@ -77,14 +78,33 @@ func configured(cfg *configs.Config) []issuers.Configured {
 
 func rules(cfg *configs.Config) access.Rules {
 	r := access.Rules{Zone: cfg.Zone(), Issuers: issuers.Policies(configured(cfg)), Unwell: map[gateway.DoorID]bool{},
-		Readers: map[gateway.DoorID][]gateway.ReaderID{}}
+		PINs: map[gateway.DoorID]gateway.PINLengths{}, Sharers: map[gateway.DoorID]int{}, Readers: map[gateway.DoorID][]access.Reader{}}
 	for _, d := range cfg.Doors {
-		r.Doors = append(r.Doors, gateway.DoorID(d.ID))
-		r.Unwell[gateway.DoorID(d.ID)] = d.Unwell == "allow"
+		id := gateway.DoorID(d.ID)
+		r.Doors = append(r.Doors, id)
+		r.Unwell[id] = d.Unwell == "allow"
+		r.PINs[id] = d.Lengths()
 	}
-	for _, reader := range cfg.Readers {
-		door := gateway.DoorID(reader.Door)
-		r.Readers[door] = append(r.Readers[door], gateway.ReaderID(reader.ID))
+	// Whoever is set aside comes back: its places are kept.
+	for _, i := range cfg.Issuers {
+		for _, d := range slices.Compact(slices.Sorted(slices.Values(i.Policy().Doors))) {
+			r.Sharers[d]++
+		}
+	}
+	for _, d := range cfg.Readers {
+		scans := d.Kind == "scanner" || d.Driver == "serial" || d.Driver == "sim"
+		r.Readers[gateway.DoorID(d.Door)] = append(r.Readers[gateway.DoorID(d.Door)],
+			access.Reader{ID: gateway.ReaderID(d.ID), Cards: d.Driver == "wiegand", Texts: scans})
 	}
 	return r
+}
+
+// fits reports whether a PIN has a length that its door takes. A door that is not configured
+// says nothing.
+func fits(cfg *configs.Config) func(gateway.PINRecord) bool {
+	lengths := rules(cfg).PINs
+	return func(p gateway.PINRecord) bool {
+		l, here := lengths[p.Door]
+		return !here || slices.Contains(l.Of(p.Grant.Issuer), p.Length)
+	}
 }

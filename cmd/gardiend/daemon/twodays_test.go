@@ -254,7 +254,7 @@ func (w *world) at(day int, clock string) {
 func (w *world) grant(jti string, uses int, from, to string, s *gateway.Schedule) string {
 	w.t.Helper()
 	g := gateway.Grant{ID: gateway.GrantID{Issuer: w.carrier.ID, JTI: jti}, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
-		IssuedAt: time.Now(), Uses: uses, Schedule: s, PIN: gateway.DrawPIN(gateway.MaxPIN), Sub: "ref-" + jti}
+		IssuedAt: time.Now(), Uses: uses, Schedule: s, PIN: gateway.DrawPIN(8), Sub: "ref-" + jti}
 	var err error
 	g.NotBefore, err = gateway.ParseTime(from, w.house.cfg.Zone())
 	check(w.t, err)
