@@ -59,7 +59,7 @@ func TestP2_OwnPINsGoWithTheResident(t *testing.T) {
 	for name, gone := range map[string]func(*store.Store){
 		"removed": remove,
 		"forgotten": func(s *store.Store) {
-			if n, err := s.Forget(t.Context(), "ada"); n != 3 || err != nil {
+			if n, err := s.Forget(t.Context(), "ada"); n != 1 || err != nil {
 				t.Errorf("%d rows, %v", n, err)
 			}
 		},
@@ -71,7 +71,7 @@ func TestP2_OwnPINsGoWithTheResident(t *testing.T) {
 			}
 		},
 	} {
-		s := reopenWith(t, t.TempDir(), nil, newClock())
+		s := openBox(t, t.TempDir(), newClock())
 		household(t, s)
 		if n := len(livePINs(t, s)); n != 5 {
 			t.Errorf("%s: %d PINs at first", name, n)

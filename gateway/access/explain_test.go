@@ -46,6 +46,7 @@ func TestExplainKnowsCardsAndKnocks(t *testing.T) {
 func TestPresentable(t *testing.T) {
 	live(t, func(p *gateway.Policy) { p.Doors, p.Bearer = []gateway.DoorID{"front"}, false }, func(h *house) {
 		h.rules.Doors = []gateway.DoorID{"front", "side"}
+		h.rules.Readers = map[gateway.DoorID][]access.Reader{"front": {{ID: "front-pad"}, {ID: "scanner", Texts: true}}}
 		h.SetRules(h.rules)
 		holder := h.carrier.PublicKey.KeyID()
 		explain := func(name string, id gateway.GrantID, door gateway.DoorID, want string) {

@@ -254,7 +254,7 @@ func TestP3_ScannedTextsAreNoFailures(t *testing.T) {
 func TestP2_ExplainTellsLockOuts(t *testing.T) {
 	live(t, nil, func(h *house) {
 		t := h.t // the bubble's
-		h.rules.Readers["front"] = []access.Reader{{ID: "front-pad"}, {ID: "pad"}}
+		h.rules.Readers["front"] = []access.Reader{{ID: "front-pad"}, {ID: "pad", Texts: true}}
 		h.thirdPIN("g1")
 		h.takes(h.grant("scan", nil), "accepted")
 		explains := func(jti string, verdict gateway.Reason, says string) {
