@@ -38,7 +38,7 @@ type PINRecord struct {
 
 // IssuerState is what a gateway remembers of an issuer.
 type IssuerState struct {
-	Paused     bool
+	Paused     *Pause    // nil: it is not
 	HeardAt    time.Time // newest iat of any verified document, by the issuer's word
 	ManifestAt time.Time // newest iat of a verified manifest
 	Today      int       // entries since midnight
