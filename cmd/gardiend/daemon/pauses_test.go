@@ -101,3 +101,49 @@ func TestStatusTellsPauses(t *testing.T) {
 		}
 	}
 }
+
+// What keeps third parties out since something happened to the database is no pause: neither
+// another pause nor its end ends it; resume ends both.
+func TestNoPauseEndsAQuarantine(t *testing.T) {
+	h := build(t)
+	h.start(t)
+	set := func(f func(*store.Tx)) {
+		t.Helper()
+		if err := h.store.Update(t.Context(), func(tx *store.Tx) error { f(tx); return tx.Err() }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	post := func(path, body string) {
+		t.Helper()
+		if a := call(t, h.local(), "POST", "http://g"+path, body); a.status != 204 {
+			t.Errorf("%s: %d %s", path, a.status, a.body)
+		}
+	}
+	told := func(when string, paused bool, planned bool) {
+		t.Helper()
+		st, err := h.backend().Upkeep.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if st.Paused != paused || st.PausedUntil != nil || (st.Pause != nil) != planned {
+			t.Errorf("%s: paused %v until %v, %+v", when, st.Paused, st.PausedUntil, st.Pause)
+		}
+	}
+	set(func(tx *store.Tx) { tx.House.SetQuarantine(store.RolledBack) })
+	told("at first", true, false)
+	post("/v1/pause", `{"until":"2090-01-01T00:00:00Z"}`)
+	told("with a pause", true, true)
+	set(func(tx *store.Tx) { tx.House.SetPaused(nil) })
+	told("after the pause", true, false)
+	post("/v1/pause", `{"from":"2089-01-01T00:00:00Z"}`)
+	from := h.store.Head()
+	post("/v1/resume", "")
+	told("after resume", false, false)
+	set(func(tx *store.Tx) { tx.House.SetQuarantine(store.RolledBack) })
+	post("/v1/resume", "")
+	post("/v1/resume", "")
+	told("after another", false, false)
+	if n := h.store.Head() - from; n != 2 {
+		t.Errorf("resume is told %d times, want twice", n)
+	}
+}
