@@ -60,6 +60,15 @@ func ParseGrantID(s string) (GrantID, error) {
 	return id, nil
 }
 
+// MarshalText gives String.
+func (id GrantID) MarshalText() ([]byte, error) { return []byte(id.String()), nil }
+
+// UnmarshalText takes what ParseGrantID takes.
+func (id *GrantID) UnmarshalText(b []byte) (err error) {
+	*id, err = ParseGrantID(string(b))
+	return err
+}
+
 // Valid reports whether id keeps to its alphabet and length.
 func (id DoorID) Valid() bool { return only(string(id), 32, lower, "-") }
 

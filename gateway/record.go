@@ -49,7 +49,7 @@ type Guess struct {
 
 // IssuerState is what a gateway remembers of an issuer.
 type IssuerState struct {
-	Paused     bool
+	Paused     *Pause    // nil: it is not
 	HeardAt    time.Time // newest iat of any verified document, by the issuer's word
 	ManifestAt time.Time // newest iat of a verified manifest
 	Today      int       // entries since midnight

@@ -205,6 +205,14 @@ func ParseTime(s string, zone *time.Location) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q: want 2026-12-01T09:00, or RFC 3339 as in 2026-12-01T09:00:00+01:00", s)
 }
 
+// ParseEnd is ParseTime for the end of a stretch of time: a date without a time is included.
+func ParseEnd(s string, zone *time.Location) (time.Time, error) {
+	if d, err := time.ParseInLocation(time.DateOnly, s, zone); err == nil {
+		return time.Date(d.Year(), d.Month(), d.Day()+1, 0, 0, 0, 0, zone), nil
+	}
+	return ParseTime(s, zone)
+}
+
 var weekdays = [...]string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
 func (d Weekday) String() string               { return weekdays[d] }

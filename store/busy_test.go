@@ -62,7 +62,7 @@ func TestA11_OneConnectionIsEnough(t *testing.T) {
 		},
 		"a reader that writes": func() error {
 			err := s.View(ctx, func(tx *store.Tx) error { tx.Grants.Block(gateway.GrantID{}); return nil })
-			err2 := s.Browse(ctx, func(tx *store.Tx) error { tx.House.SetPaused(true); return nil })
+			err2 := s.Browse(ctx, func(tx *store.Tx) error { tx.House.SetPaused(&gateway.Pause{}); return nil })
 			if err == nil || err2 == nil {
 				return errors.New("it may")
 			}

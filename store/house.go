@@ -13,11 +13,18 @@ import (
 // out, and the time that it surely is.
 type House struct{ *core }
 
-// Paused reports whether all third parties are paused.
-func (tx House) Paused() (paused bool) { tx.get("paused", &paused); return paused }
+// Paused gives the pause of all third parties, or the vacation; nil: there is none.
+func (tx House) Paused() (p *gateway.Pause) { tx.get("paused", &p); return p }
 
-// SetPaused pauses or resumes all third parties.
-func (tx House) SetPaused(paused bool) error { tx.put("paused", paused); return tx.err }
+// SetPaused replaces it; nil ends it. Only a pause has a row: a restore carries the row over.
+func (tx House) SetPaused(p *gateway.Pause) error {
+	if p == nil {
+		tx.drop("paused")
+	} else {
+		tx.put("paused", p)
+	}
+	return tx.err
+}
 
 // Quarantine says why third parties are kept out until a resident accepts what happened to the
 // database; "" where they are not. It is apart from a resident's pause, whose end does not end it.

@@ -15,9 +15,13 @@ type Issuers struct{ *core }
 // State reads what is remembered of an issuer; day is the day of Today.
 func (tx Issuers) State(id gateway.IssuerID, day string) gateway.IssuerState {
 	var st gateway.IssuerState
-	var heard, manifest int64
-	if tx.row("SELECT paused, heard, manifest FROM issuers WHERE iss = ?", []any{id}, &st.Paused, &heard, &manifest) {
+	var paused bool
+	var until, heard, manifest int64
+	if tx.row("SELECT paused, paused_until, heard, manifest FROM issuers WHERE iss = ?", []any{id}, &paused, &until, &heard, &manifest) {
 		st.HeardAt, st.ManifestAt = unix(heard), unix(manifest)
+	}
+	if paused {
+		st.Paused = &gateway.Pause{Until: unix(until)}
 	}
 	st.Today = tx.today(id, day)
 	return st
@@ -48,10 +52,29 @@ func (tx Issuers) Heard(id gateway.IssuerID, iat time.Time) {
 		WHERE excluded.heard > heard`, id, iat.Unix())
 }
 
-// Pause pauses or resumes one issuer, and reports whether that changed anything.
-func (tx Issuers) Pause(id gateway.IssuerID, paused bool) bool {
-	return tx.exec(`INSERT INTO issuers (iss, paused) VALUES (?1, ?2) ON CONFLICT (iss) DO UPDATE SET paused = ?2 WHERE paused <> ?2`,
-		id, paused) == 1 && tx.err == nil
+// Pause pauses one issuer until the pause's end, or resumes it (nil), and reports whether that
+// changed anything.
+func (tx Issuers) Pause(id gateway.IssuerID, p *gateway.Pause) bool {
+	if p == nil {
+		return tx.exec("UPDATE issuers SET paused = 0, paused_until = 0 WHERE iss = ? AND paused", id) == 1
+	}
+	until := int64(0)
+	if !p.Until.IsZero() {
+		until = p.Until.Unix()
+	}
+	return tx.exec(`INSERT INTO issuers (iss, paused, paused_until) VALUES (?1, 1, ?2) ON CONFLICT (iss) DO UPDATE
+		SET paused = 1, paused_until = ?2 WHERE NOT paused OR paused_until <> ?2`, id, until) == 1
+}
+
+// PausesOver lists the issuers whose pause is over at an instant.
+func (tx Issuers) PausesOver(t time.Time) (list []gateway.IssuerID) {
+	tx.each("SELECT iss FROM issuers WHERE paused AND paused_until > 0 AND paused_until <= ?", []any{t.Unix()}, func(rows *sql.Rows) error {
+		var iss gateway.IssuerID
+		err := rows.Scan(&iss)
+		list = append(list, iss)
+		return err
+	})
+	return list
 }
 
 // Manifest gives the newest manifest of an issuer.

@@ -249,8 +249,8 @@ var carriedOver = []string{
 	`INSERT OR IGNORE INTO main.commands SELECT * FROM live.commands`,
 	`DELETE FROM items`,
 	`DELETE FROM state WHERE key = 'feed'`,
-	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key IN ('cloud', 'quarantine')`,
-	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key LIKE 'guesses/%' OR key = 'paused' AND CAST(value AS TEXT) = 'true'`,
+	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key IN ('cloud', 'quarantine', 'paused')`,
+	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key LIKE 'guesses/%'`,
 	`INSERT INTO main.state (key, value) SELECT key, value FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
 }
 
@@ -315,7 +315,8 @@ type Info struct {
 	Log      string `json:"log"`
 	Epoch    int    `json:"epoch"`
 	SetAside string `json:"set_aside,omitempty"`
-	Paused   bool   `json:"-"` // third parties, by a resident or by the quarantine
+	// Paused is the pause of all third parties; nil: there is none. It is apart from the quarantine.
+	Paused *gateway.Pause `json:"-"`
 	// Quarantine says what happened to the database that keeps third parties out.
 	Quarantine Quarantine `json:"-"`
 }
@@ -327,7 +328,7 @@ func (s *Store) About(ctx context.Context) (i Info, err error) {
 		tx.get("log", &i.Log)
 		tx.get("epoch", &i.Epoch)
 		i.Quarantine = tx.House.Quarantine()
-		i.Paused = tx.House.Paused() || i.Quarantine != ""
+		i.Paused = tx.House.Paused()
 		return nil
 	})
 	return i, err

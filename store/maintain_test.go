@@ -274,7 +274,7 @@ func TestSetAside(t *testing.T) {
 			}); err != nil || ok != (n == 1) {
 				t.Errorf("the resident opens: %v, %v", ok, err)
 			}
-			if i := about(t, s); !i.Paused || i.Epoch != 1 || i.SetAside == "" {
+			if i := about(t, s); i.Quarantine != store.SetAside || i.Epoch != 1 || i.SetAside == "" {
 				t.Errorf("%+v", i)
 			}
 			if e := events(t, s); len(e) != 1 || e[0].Type != gateway.DatabaseSetAside {
@@ -291,8 +291,8 @@ func TestSetAside(t *testing.T) {
 				t.Fatalf("the new one: %v", err)
 			}
 			defer again.Close()
-			if i := about(t, again); !i.Paused {
-				t.Error("the pause did not last")
+			if i := about(t, again); i.Quarantine != store.SetAside {
+				t.Error("the quarantine did not last")
 			}
 		})
 	}

@@ -92,7 +92,7 @@ func TestR1_RolledBack(t *testing.T) {
 				t.Error("a grant without a limit is void, too")
 			}
 			i := about(t, r)
-			if r.RolledBack() == "" || i.Quarantine != store.RolledBack || !i.Paused || i.Epoch != 1 {
+			if r.RolledBack() == "" || i.Quarantine != store.RolledBack || i.Epoch != 1 {
 				t.Errorf("rolled back %q, %+v", r.RolledBack(), i)
 			}
 			if e := events(t, r); e[len(e)-1].Type != gateway.DatabaseRolledBack {

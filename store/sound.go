@@ -294,7 +294,7 @@ func (i *inspector) compare(t told) (why string, err error) {
 		}
 	}
 	for id, paused := range t.paused {
-		if paused && !tx.Issuers.State(id, "").Paused {
+		if paused && tx.Issuers.State(id, "").Paused == nil {
 			a.paused = append(a.paused, id)
 			why = fmt.Sprintf("issuer %s is not paused, and the record has its pause", id)
 		}
@@ -313,7 +313,7 @@ func (tx *Tx) amend(a amends) {
 		tx.Codes.Wipe(id)
 	}
 	for _, id := range a.paused {
-		tx.Issuers.Pause(id, true)
+		tx.Issuers.Pause(id, &gateway.Pause{})
 	}
 }
 

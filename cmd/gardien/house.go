@@ -28,6 +28,9 @@ func (t *tool) statusCmd() *cobra.Command {
 					{"database", s.Database}, {"events", fmt.Sprint(s.Seq)}, {"cloud", s.Cloud}, {"socket", s.API.Socket}} {
 					fmt.Fprintf(t.out, "%-9s %s\n", r[0], r[1])
 				}
+				if p := s.Pause; p != nil && !s.Paused {
+					fmt.Fprintf(t.out, "%-9s planned from %s%s\n", "pause", or(p.From, ""), until(p.Until))
+				}
 				for _, n := range s.Notes {
 					fmt.Fprintln(t.out, t.paint(yellow, "! "+n))
 				}
@@ -145,7 +148,7 @@ func (t *tool) issuerCmd() *cobra.Command {
 				for _, i := range list.Issuers {
 					state := t.paint(green, "active")
 					if i.Paused {
-						state = t.paint(red, "paused")
+						state = t.paint(red, "paused"+until(i.PausedUntil))
 					}
 					if i.SetAside != nil {
 						state = t.paint(red, "set aside: "+*i.SetAside)
@@ -157,36 +160,8 @@ func (t *tool) issuerCmd() *cobra.Command {
 				}
 			})
 		}})
-	for _, verb := range []string{"pause", "resume"} {
-		cmd.AddCommand(&cobra.Command{Use: verb + " ID", Short: strings.ToUpper(verb[:1]) + verb[1:] + " one third party", Args: cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				if err := t.act(cmd, "POST", "/v1/issuers/"+url.PathEscape(args[0])+"/"+verb, nil); err != nil {
-					return err
-				}
-				return t.done("%s: %sd", args[0], verb)
-			}})
-	}
+	cmd.AddCommand(pauses{t}.pauseIssuer(), pauses{t}.resumeIssuer())
 	return cmd
-}
-
-func (t *tool) pauseCmd() *cobra.Command {
-	return &cobra.Command{Use: "pause", Short: "Let no third party in until resume", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := t.act(cmd, "POST", "/v1/pause", nil); err != nil {
-				return err
-			}
-			return t.done("all third parties are paused; grants made at home still open")
-		}}
-}
-
-func (t *tool) resumeCmd() *cobra.Command {
-	return &cobra.Command{Use: "resume", Short: "End the pause of all third parties", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := t.act(cmd, "POST", "/v1/resume", nil); err != nil {
-				return err
-			}
-			return t.done("third parties may come again")
-		}}
 }
 
 func (t *tool) pairCmd() *cobra.Command {

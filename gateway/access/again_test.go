@@ -72,10 +72,10 @@ var bans = map[string]func(*visit){
 		}), "accepted")
 	},
 	"a pause of the issuer": func(v *visit) {
-		v.check(v.store.Update(v.t.Context(), func(tx *store.Tx) error { tx.Issuers.Pause(colisX, true); return tx.Err() }))
+		v.check(v.store.Update(v.t.Context(), func(tx *store.Tx) error { tx.Issuers.Pause(colisX, &gateway.Pause{}); return tx.Err() }))
 	},
 	"a pause of all": func(v *visit) {
-		v.check(v.store.Update(v.t.Context(), func(tx *store.Tx) error { return tx.House.SetPaused(true) }))
+		v.check(v.store.Update(v.t.Context(), func(tx *store.Tx) error { return tx.House.SetPaused(&gateway.Pause{}) }))
 	},
 	"a resident's block": func(v *visit) {
 		found, err := v.Revoke(v.t.Context(), gateway.GrantID{Issuer: colisX, JTI: "g1"}, "ada")

@@ -82,7 +82,7 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 // facts gathers what the rule needs besides the grant.
 func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at gateway.Reading) Facts {
 	rules := c.rules.Load()
-	f := Facts{At: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v),
+	f := Facts{At: at, Clock: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v), AllPaused: tx.House.Paused(),
 		Lengths: rules.pinLengths(v.ID, g.ID.Issuer)}
 	if g.ID.Issuer == gateway.HomeIssuer {
 		f.Policy = gateway.HomePolicy(rules.Doors)
@@ -90,7 +90,7 @@ func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at 
 		f.Policy = rules.Issuers[g.ID.Issuer].Policy // none: no doors, so denied
 		f.Issuer = tx.Issuers.State(g.ID.Issuer, rules.day(at))
 		f.At = ownTime(f.Issuer, at)
-		f.AllPaused, f.Quarantined = tx.House.Paused(), tx.House.Quarantined()
+		f.Quarantined = tx.House.Quarantined()
 	}
 	return f
 }

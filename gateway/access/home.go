@@ -160,7 +160,8 @@ type Explanation struct {
 }
 
 // Explain answers every check for any grant and instant, as if the clock were sure: by the facts
-// of an attempt. Uses, pauses, lock-outs and the door's state are those of now.
+// of an attempt. Uses, lock-outs and the door's state are those of now; the pauses that are set now
+// are held against the instant.
 func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, t time.Time) (x Explanation, found bool, err error) {
 	at := gateway.Reading{Wall: t, Earliest: t, Latest: t, State: gateway.ClockSynced}
 	var f Facts

@@ -70,6 +70,10 @@ type Codes interface {
 type Issuers interface {
 	// State is whether it is paused, when it was heard from, and its entries of a day.
 	State(id gateway.IssuerID, day string) gateway.IssuerState
+	// Pause pauses one until the pause's end, or resumes it (nil); false: nothing changed.
+	Pause(gateway.IssuerID, *gateway.Pause) bool
+	// PausesOver lists those whose pause is over at an instant.
+	PausesOver(time.Time) []gateway.IssuerID
 	// CountEntry counts an entry for per_day.
 	CountEntry(id gateway.IssuerID, day string)
 	// Heard notes the iat of a verified document; only newer ones count.
@@ -106,8 +110,10 @@ type Feed interface {
 
 // House is what concerns all of it.
 type House interface {
-	// Paused reports whether all third parties are paused.
-	Paused() bool
+	// Paused is the pause of all third parties, or the vacation; nil: there is none.
+	Paused() *gateway.Pause
+	// SetPaused replaces it; nil ends it.
+	SetPaused(*gateway.Pause) error
 	// Quarantined reports whether third parties wait until a resident accepts what happened to
 	// the database (R1).
 	Quarantined() bool

@@ -14,7 +14,8 @@ const iatLeeway = time.Minute
 
 // Facts is all that the rule knows.
 type Facts struct {
-	At        gateway.Reading
+	At        gateway.Reading // what time it is for the grant's issuer
+	Clock     gateway.Reading // and for the house: no issuer's date ends a pause
 	Zone      *time.Location
 	Door      gateway.DoorID
 	Blocked   bool              // the door's latch is not there, or does not answer
@@ -23,7 +24,7 @@ type Facts struct {
 	Outdated  gateway.Reason // a stored version contradicts the one presented: why
 	Policy    gateway.Policy
 	Issuer    gateway.IssuerState
-	AllPaused bool
+	AllPaused *gateway.Pause // of all third parties, or the vacation
 	// Quarantined: something happened to the database, and no resident has accepted it yet (R1).
 	Quarantined bool
 	PIN         *gateway.PINRecord // of the PIN that was typed, or that the grant has here
@@ -56,9 +57,9 @@ func Judge(f Facts) []Check {
 		}
 		checks = append(checks, f.policyDoors(), f.policyHours(), f.policyUses(), f.policyValidity(), f.perDay())
 	}
-	checks = append(checks, f.pin(), f.static())
+	checks = append(checks, f.pin(), f.static(), f.paused())
 	if f.Grant.ID.Issuer != gateway.HomeIssuer {
-		checks = append(checks, f.paused(), f.stale())
+		checks = append(checks, f.stale())
 	}
 	checks = append(checks, f.doorState(), f.uses())
 	if f.Intake != nil {
@@ -237,17 +238,44 @@ func (f *Facts) static() Check {
 	return c
 }
 
+// paused tells home's grants, too: a vacation concerns them.
 func (f *Facts) paused() Check {
 	c := Check{Name: "issuer not paused"}
+	all, id := f.AllPaused, f.Grant.ID
 	switch {
 	case f.Quarantined:
 		c.Reason, c.Detail = gateway.IssuerPaused, "something happened to the database: a resident has to accept that (gardien resume)"
-	case f.AllPaused:
-		c.Reason, c.Detail = gateway.IssuerPaused, "all third parties are paused"
-	case f.Issuer.Paused:
-		c.Reason, c.Detail = gateway.IssuerPaused, "paused by a resident"
+	case all.Denies(id, f.Clock):
+		who := "all third parties are paused"
+		if id.Issuer == gateway.HomeIssuer {
+			who = "vacation: grants made at home are paused, but for those kept"
+		}
+		c.Reason, c.Detail = gateway.IssuerPaused, f.say("%s%s", who, span{all, f.Zone})
+	case f.Issuer.Paused.Denies(id, f.Clock):
+		c.Reason, c.Detail = gateway.IssuerPaused, f.say("paused by a resident%s", span{f.Issuer.Paused, f.Zone})
+	case all == nil || all.Passed(f.Clock):
+	case slices.Contains(all.Keep, id):
+		c.Detail = f.say("kept through the vacation%s", span{all, f.Zone})
+	case f.Clock.Earliest.Before(all.From) && (all.Home || id.Issuer != gateway.HomeIssuer):
+		c.Detail = f.say("a pause is planned%s", span{all, f.Zone})
 	}
 	return c
+}
+
+// span says from when and until when, where that is limited.
+type span struct {
+	pause *gateway.Pause
+	zone  *time.Location
+}
+
+func (s span) String() (text string) {
+	if !s.pause.From.IsZero() {
+		text += " from " + local{s.pause.From, s.zone}.String()
+	}
+	if !s.pause.Until.IsZero() {
+		text += " until " + local{s.pause.Until, s.zone}.String()
+	}
+	return text
 }
 
 // stale counts from the newest manifest; until the first one, from the newest

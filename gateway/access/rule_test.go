@@ -63,7 +63,7 @@ var against = []struct {
 		f.Grant.Schedule.Windows[0].To = 12 * 60
 	}, gateway.OutsideSchedule},
 	{"policy doors", func(f *Facts) { f.Policy.Doors = []gateway.DoorID{"cellar"} }, gateway.BeyondPolicy},
-	{"paused", func(f *Facts) { f.Issuer.Paused = true }, gateway.IssuerPaused},
+	{"paused", func(f *Facts) { f.Issuer.Paused = &gateway.Pause{} }, gateway.IssuerPaused},
 	{"stale", func(f *Facts) { f.Issuer.ManifestAt = noon.Add(-72*time.Hour - 1) }, gateway.IssuerStale},
 	{"door blocked", func(f *Facts) { f.Blocked = true }, gateway.DoorBlocked},
 	{"door unwell", func(f *Facts) { f.Unwell = []gateway.Ailment{gateway.ContactFaulty} }, gateway.DoorBlocked},
@@ -107,8 +107,26 @@ func TestJudge(t *testing.T) {
 		{"a PIN of the class's other length", func(f *Facts) { f.PIN.Length, f.Lengths = 10, []int{8, 10} }, ""},
 		{"a door that takes no PIN", func(f *Facts) { f.Lengths = nil }, gateway.BeyondPolicy},
 		{"a PIN refused at intake", func(f *Facts) { f.PINRefuse = "taken" }, gateway.BeyondPolicy},
-		{"all are paused", func(f *Facts) { f.AllPaused = true }, gateway.IssuerPaused},
-		{"all are paused, home's are not", both(home, func(f *Facts) { f.AllPaused, f.Issuer.Paused = true, true }), ""},
+		{"all are paused", all(&gateway.Pause{}), gateway.IssuerPaused},
+		{"all are paused, home's are not", both(home, all(&gateway.Pause{})), ""},
+		{"paused until now", func(f *Facts) { f.Issuer.Paused = &gateway.Pause{Until: noon} }, ""},
+		{"paused until later", func(f *Facts) { f.Issuer.Paused = &gateway.Pause{Until: noon.Add(1)} }, gateway.IssuerPaused},
+		{"all are paused until now", all(&gateway.Pause{Until: noon}), ""},
+		{"all are paused from now on", all(&gateway.Pause{From: noon}), gateway.IssuerPaused},
+		{"all are paused from later on", all(&gateway.Pause{From: noon.Add(1)}), ""},
+		{"vacation, home", both(home, all(vacation)), gateway.IssuerPaused},
+		{"vacation, home, a retry", both(both(home, all(vacation)), func(f *Facts) { f.Retry = true }), gateway.IssuerPaused},
+		{"vacation, home, a card", both(both(home, all(vacation)), func(f *Facts) { f.Card = true }), gateway.IssuerPaused},
+		{"vacation, home, kept", both(both(home, all(vacation)), func(f *Facts) { f.Grant.ID.JTI = "kept" }), ""},
+		{"vacation, a third party of a kept name", both(all(vacation), func(f *Facts) { f.Grant.ID.JTI = "kept" }), gateway.IssuerPaused},
+		{"vacation, home, not begun", both(home, all(&gateway.Pause{From: noon.Add(1), Home: true})), ""},
+		{"vacation, home, over", both(home, all(&gateway.Pause{Until: noon, Home: true})), ""},
+		{"vacation, home, perhaps begun", both(both(home, width(time.Second)), all(&gateway.Pause{From: noon, Home: true})), ""},
+		{"vacation, a third party, perhaps begun", both(width(time.Second), all(&gateway.Pause{From: noon, Home: true})), gateway.IssuerPaused},
+		{"vacation, home, perhaps over", both(both(home, width(time.Second)), all(&gateway.Pause{Until: noon, Home: true})), gateway.IssuerPaused},
+		{"a command, paused until later", func(f *Facts) {
+			f.Command, f.Policy.RemoteUnlock, f.Issuer.Paused = true, true, &gateway.Pause{Until: noon.Add(1)}
+		}, gateway.IssuerPaused},
 		{"home's never goes stale", both(home, func(f *Facts) { f.Issuer = gateway.IssuerState{} }), ""},
 		{"heard from at the limit", func(f *Facts) { f.Issuer.ManifestAt = noon.Add(-72 * time.Hour) }, ""},
 		{"documents do not count after a manifest", func(f *Facts) { f.Issuer.ManifestAt, f.Issuer.HeardAt = noon.Add(-73*time.Hour), noon }, gateway.IssuerStale},
@@ -120,7 +138,7 @@ func TestJudge(t *testing.T) {
 		{"spoilt, a retry", func(f *Facts) { f.Grant.Spoilt, f.Retry = true, true }, gateway.UsesSpent},
 		{"a retry after it is over", func(f *Facts) { f.Grant.NotAfter, f.Retry = noon, true }, gateway.Expired},
 		{"a retry of a revoked grant", func(f *Facts) { f.Grant.Status, f.Retry = gateway.GrantRevoked, true }, gateway.Revoked},
-		{"a retry while paused", func(f *Facts) { f.Issuer.Paused, f.Retry = true, true }, gateway.IssuerPaused},
+		{"a retry while paused", func(f *Facts) { f.Issuer.Paused, f.Retry = &gateway.Pause{}, true }, gateway.IssuerPaused},
 
 		// An undecided clock (T5).
 		{"undecided, home, timed", both(home, lost), gateway.ClockUntrusted},
@@ -158,7 +176,7 @@ func TestJudge(t *testing.T) {
 	for _, tt := range tests {
 		f := allowed()
 		tt.change(&f)
-		f.Explain = true
+		f.Clock, f.Explain = f.At, true
 		checks := Judge(f)
 		if f.Explain = false; Verdict(Judge(f)) != Verdict(checks) {
 			t.Errorf("%s: another verdict where nobody reads the details", tt.name)
@@ -173,6 +191,11 @@ func TestJudge(t *testing.T) {
 		}
 	}
 }
+
+// vacation has begun, and lasts.
+var vacation = &gateway.Pause{From: noon, Until: noon.Add(1), Home: true, Keep: []gateway.GrantID{{Issuer: gateway.HomeIssuer, JTI: "kept"}}}
+
+func all(p *gateway.Pause) func(*Facts) { return func(f *Facts) { f.AllPaused = p } }
 
 // untimed is a grant that no period ends, under a policy.
 func untimed(p gateway.Policy) func(*Facts) {

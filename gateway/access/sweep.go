@@ -2,6 +2,7 @@ package access
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"gardien/gateway"
@@ -54,10 +55,11 @@ func (c *Controller) Run(ctx context.Context) error {
 // waits for one at most.
 const sweepAtOnce = 100
 
-// Sweep ends what is surely over, however many: PINs are wiped, and the record says which
-// grants expired unused. Dates of issuers that turn out to lie in the future are forgotten.
+// Sweep ends what is surely over, however many: pauses, and PINs, which are wiped. The record
+// says which pauses ended, and which grants expired unused. Dates of issuers that turn out to lie
+// in the future are forgotten.
 func (c *Controller) Sweep(ctx context.Context) error {
-	if err := c.disprove(ctx); err != nil {
+	if err := errors.Join(c.disprove(ctx), c.endPauses(ctx)); err != nil {
 		return err
 	}
 	for more := true; more && ctx.Err() == nil; {
@@ -121,6 +123,36 @@ func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 			if tx.Grants.MarkEnded(g.ID) && g.Status == gateway.GrantActive && !g.Block && !(limited && left == 0) {
 				tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantExpired, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})
 			}
+		}
+		return tx.Err()
+	})
+}
+
+// endPauses removes the pauses that have surely passed. No decision waits for it: each holds a
+// pause against its own reading.
+func (c *Controller) endPauses(ctx context.Context) error {
+	at := c.clock.Read()
+	over := func(tx Tx) (all bool, each []gateway.IssuerID) {
+		return tx.House.Paused().Passed(at), tx.Issuers.PausesOver(at.Earliest)
+	}
+	due := false
+	err := c.ledger.View(ctx, func(tx Tx) error {
+		all, each := over(tx)
+		due = all || len(each) > 0
+		return nil
+	})
+	if err != nil || !due {
+		return err
+	}
+	return c.ledger.Update(ctx, func(tx Tx) error {
+		all, each := over(tx)
+		if all {
+			tx.House.SetPaused(nil)
+			tx.Record.AppendAt(at, gateway.Event{Type: gateway.IssuerResumed})
+		}
+		for _, id := range each {
+			tx.Issuers.Pause(id, nil)
+			tx.Record.AppendAt(at, gateway.Event{Type: gateway.IssuerResumed, Issuer: id})
 		}
 		return tx.Err()
 	})

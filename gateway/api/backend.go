@@ -64,10 +64,10 @@ type RecordService interface {
 // IssuerService is the third parties.
 type IssuerService interface {
 	List(context.Context) ([]Issuer, error)
-	// Pause denies one of them, or lets it in again.
-	Pause(ctx context.Context, by Caller, id gateway.IssuerID, paused bool) error
-	// PauseAll denies all of them, or lets them in again.
-	PauseAll(ctx context.Context, by Caller, paused bool) error
+	// Pause pauses one of them, or resumes it (nil); a pause replaces the one before.
+	Pause(ctx context.Context, by Caller, id gateway.IssuerID, p *gateway.Pause) error
+	// PauseAll pauses all of them, or resumes them (nil), as Pause does.
+	PauseAll(ctx context.Context, by Caller, p *gateway.Pause) error
 }
 
 // ResidentService is who lives here, and what was answered to them.

@@ -125,6 +125,10 @@ var each = []struct {
 	{"POST", "/v1/issuers/colis-x.example/resume", "", 204, ""},
 	{"POST", "/v1/issuers/nosuch/resume", "", 404, "there are colis-x.example"},
 	{"POST", "/v1/pause", "", 204, ""},
+	{"POST", "resident:/v1/issuers/colis-x.example/pause", `{"until":"2090-01-01T01:00:00.5+01:00"}`, 204, ""},
+	{"POST", "/v1/pause", `{"until":"2090-01-01T00:00:00Z"}`, 204, ""},
+	{"POST", "/v1/pause", `{"from":"2089-01-01T00:00:00Z","until":"2090-01-01T00:00:00Z","home":true,"keep":["home/g1","g1"]}`, 204, ""},
+	{"POST", "/v1/pause", `{"home":true,"keep":["g1","nosuch"]}`, 400, "keep: there is no grant home/nosuch"},
 	{"POST", "/v1/resume", "", 204, ""},
 	{"GET", "/v1/residents", "", 200, "Ada"},
 	{"DELETE", "/v1/residents/nosuch", "", 404, "there are r1"},
@@ -170,7 +174,9 @@ func TestConformance(t *testing.T) {
 	s.overload(t)
 	s.text.Complete()
 	want := []string{"veto front by r1", "lift pad by r1", "grant g2 by r1", "grant g2 by socket", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
-		"pause all by socket", "resume all by socket", "duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1"}
+		"pause all by socket", "pause until 2090-01-01T00:00:00Z colis-x.example by r1", "pause until 2090-01-01T00:00:00Z all by socket",
+		"pause from 2089-01-01T00:00:00Z until 2090-01-01T00:00:00Z home but [home/g1] all by socket", "resume all by socket",
+		"duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1"}
 	if got := s.fake.Acts(); !slices.Equal(got, want) {
 		t.Errorf("acts %q, want %q", got, want)
 	}
@@ -270,6 +276,26 @@ func TestRefusals(t *testing.T) {
 	refused("GET", "/v1/grants/home%2Fg1/explanation?at=noon", "", 400)
 	refused("POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","resident":"r1"}`, 400)
 	refused("POST", "/v1/restore", "{}", 415)
+	for _, body := range []string{`{"until":"tomorrow"}`, `{"until":null}`, `{"until":"2019-12-31T00:00:00Z"}`, `{"until":"2101-01-01T00:00:00Z"}`} {
+		refused("POST", "/v1/issuers/colis-x.example/pause", body, 400)
+		refused("POST", "/v1/pause", body, 400)
+	}
+	refused("POST", "/v1/issuers/colis-x.example/pause", `{"from":"2089-01-01T00:00:00Z"}`, 400)
+	refused("POST", "/v1/issuers/colis-x.example/pause", `{"home":true}`, 400)
+	for body, say := range map[string]string{
+		`{"from":"2090-01-01T00:00:00Z","until":"2090-01-01T00:00:00Z"}`:   "until must lie after from",
+		`{"from":"2090-01-01T00:00:00Z","until":"2090-01-01T00:00:00.9Z"}`: "until must lie after from",
+		`{"from":"2101-01-01T00:00:00Z"}`:                                  "from: want an instant from 2020 to 2100",
+		`{"keep":["g1"]}`:                                                  "say home",
+		`{"home":true,"keep":["colis-x.example/g1"]}`:                      "only grants made at home",
+		`{"home":true,"keep":["a b"]}`:                                     "want issuer/jti",
+		`{"home":true,"keep":[null]}`:                                      "null",
+		`{"home":true,"keep":["g1"` + strings.Repeat(`,"g1"`, 64) + `]}`:   "at most 64",
+	} {
+		if status, answer, _ := s.call(t, "POST", "/v1/pause", body); status != 400 || !strings.Contains(answer, say) {
+			t.Errorf("%s: %d %s, want 400 with %q", body, status, answer, say)
+		}
+	}
 	refused("POST", "/v1/events/forget", `{"ref":"broken"}`, 500)
 	refused("GET", "stranger:/v1/doors", "", 500, "Authorization", "Bearer broken")
 	refused("POST", "stranger:/v1/doors/front/attempts", "{}", 401)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -220,19 +221,38 @@ func (fakeIssuers) List(context.Context) ([]Issuer, error) {
 	return []Issuer{{ID: "colis-x.example", Name: "Colis X", Doors: []gateway.DoorID{"front"}, KeyIDs: []string{}, Policies: []string{}}}, nil
 }
 
-func (f fakeIssuers) Pause(_ context.Context, by Caller, id gateway.IssuerID, paused bool) error {
-	return f.act(by, pauseOrResume(paused), string(id), "colis-x.example")
+func (f fakeIssuers) Pause(_ context.Context, by Caller, id gateway.IssuerID, p *gateway.Pause) error {
+	return f.act(by, pauseOrResume(p), string(id), "colis-x.example")
 }
 
-func (f fakeIssuers) PauseAll(_ context.Context, by Caller, paused bool) error {
-	return f.act(by, pauseOrResume(paused), "all", "all")
-}
-
-func pauseOrResume(paused bool) string {
-	if paused {
-		return "pause"
+// PauseAll keeps "home/g1" only.
+func (f fakeIssuers) PauseAll(_ context.Context, by Caller, p *gateway.Pause) error {
+	if p != nil {
+		for _, id := range p.Keep {
+			if id != (gateway.GrantID{Issuer: gateway.HomeIssuer, JTI: "g1"}) {
+				return Fail(http.StatusBadRequest, "bad-request", "keep: there is no grant %s", id)
+			}
+		}
 	}
-	return "resume"
+	return f.act(by, pauseOrResume(p), "all", "all")
+}
+
+// pauseOrResume tells the act whole: "pause until 2090-01-01T00:00:00Z".
+func pauseOrResume(p *gateway.Pause) string {
+	if p == nil {
+		return "resume"
+	}
+	text := "pause"
+	if !p.From.IsZero() {
+		text += " from " + p.From.Format(time.RFC3339)
+	}
+	if !p.Until.IsZero() {
+		text += " until " + p.Until.Format(time.RFC3339)
+	}
+	if p.Home {
+		text += fmt.Sprint(" home but ", p.Keep)
+	}
+	return text
 }
 
 func (fakeResidents) OpenPairing(context.Context) (PairingWindow, error) {

@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/web"
@@ -71,16 +74,82 @@ func (s *Server) issuers(r *request) (Answer, error) {
 	return reply(200, Issuers{list})
 }
 
-func (s *Server) pauseIssuer(paused bool) func(*request) (Answer, error) {
+// asPause reads the pause that a request is for; nil resumes.
+type asPause func(*request) (*gateway.Pause, error)
+
+func (s *Server) pauseIssuer(read asPause) func(*request) (Answer, error) {
 	return func(r *request) (Answer, error) {
-		return Answer{Status: 204}, s.backend.Issuers.Pause(r.Context(), r.caller, gateway.IssuerID(r.PathValue("id")), paused)
+		p, err := read(r)
+		if err != nil {
+			return Answer{}, err
+		}
+		return Answer{Status: 204}, s.backend.Issuers.Pause(r.Context(), r.caller, gateway.IssuerID(r.PathValue("id")), p)
 	}
 }
 
-func (s *Server) pauseAll(paused bool) func(*request) (Answer, error) {
+func (s *Server) pauseAll(read asPause) func(*request) (Answer, error) {
 	return func(r *request) (Answer, error) {
-		return Answer{Status: 204}, s.backend.Issuers.PauseAll(r.Context(), r.caller, paused)
+		p, err := read(r)
+		if err != nil {
+			return Answer{}, err
+		}
+		return Answer{Status: 204}, s.backend.Issuers.PauseAll(r.Context(), r.caller, p)
 	}
+}
+
+// ends is what a request to resume is for.
+func ends(*request) (*gateway.Pause, error) { return nil, nil }
+
+// issuersPause reads a pause of one third party.
+func issuersPause(r *request) (*gateway.Pause, error) {
+	var req IssuerPauseRequest
+	if err := r.read(&req); err != nil {
+		return nil, err
+	}
+	return pauseOf(PauseRequest{Until: req.Until})
+}
+
+// housePause reads a pause of all third parties, or a vacation.
+func housePause(r *request) (*gateway.Pause, error) {
+	var req PauseRequest
+	if err := r.read(&req); err != nil {
+		return nil, err
+	}
+	return pauseOf(req)
+}
+
+// pauseOf checks what needs no clock and no memory.
+func pauseOf(req PauseRequest) (*gateway.Pause, error) {
+	p := &gateway.Pause{Home: req.Home, Keep: req.Keep}
+	for _, t := range []struct {
+		from *time.Time
+		to   *time.Time
+		name string
+	}{{req.From, &p.From, "from"}, {req.Until, &p.Until, "until"}} {
+		if t.from == nil {
+			continue
+		}
+		if t.from.Before(gateway.MinTime) || t.from.After(gateway.MaxTime) {
+			return nil, web.BadRequest("%s: want an instant from 2020 to 2100", t.name)
+		}
+		*t.to = t.from.UTC().Truncate(time.Second)
+	}
+	switch {
+	case req.From != nil && req.Until != nil && !p.From.Before(p.Until):
+		return nil, web.BadRequest("until: the pause would end before it begins: until must lie after from")
+	case len(p.Keep) > 0 && !p.Home:
+		return nil, web.BadRequest("keep: this pause concerns no grant made at home: say home, or leave keep out")
+	case len(p.Keep) > gateway.MaxKept:
+		return nil, web.BadRequest("keep: at most %d grants", gateway.MaxKept)
+	}
+	for _, id := range p.Keep {
+		if id.Issuer != gateway.HomeIssuer {
+			return nil, web.BadRequest("keep: %s is a third party's: only grants made at home can be kept", id)
+		}
+	}
+	slices.SortFunc(p.Keep, func(a, b gateway.GrantID) int { return strings.Compare(a.JTI, b.JTI) })
+	p.Keep = slices.Compact(p.Keep)
+	return p, nil
 }
 
 func (s *Server) residents(r *request) (Answer, error) {

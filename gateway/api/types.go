@@ -17,20 +17,31 @@ const Version = "1"
 
 // Status is the gateway's condition.
 type Status struct {
-	ID       gateway.GatewayID `json:"id"`
-	Name     string            `json:"name"`
-	Version  string            `json:"version"`
-	Started  string            `json:"started"`
-	Seq      int64             `json:"seq"`
-	Log      string            `json:"log"`
-	Epoch    int               `json:"epoch"`
-	Paused   bool              `json:"paused"` // all third parties
-	API      StatusAPI         `json:"api"`
-	Clock    StatusClock       `json:"clock"`
-	Cloud    string            `json:"cloud"`    // "off", "not enrolled", "connected", "disconnected"
-	Database string            `json:"database"` // "ok", "failing", or where a broken one was set aside
-	Tasks    []StatusTask      `json:"tasks"`    // the parts that may fail alone
-	Notes    []string          `json:"notes"`    // what somebody should look at, with the remedy
+	ID      gateway.GatewayID `json:"id"`
+	Name    string            `json:"name"`
+	Version string            `json:"version"`
+	Started string            `json:"started"`
+	Seq     int64             `json:"seq"`
+	Log     string            `json:"log"`
+	Epoch   int               `json:"epoch"`
+	Paused  bool              `json:"paused"` // all third parties, now
+	// PausedUntil is when that ends; null: when a resident resumes, or not paused.
+	PausedUntil *string      `json:"paused_until"`
+	Pause       *StatusPause `json:"pause"` // the one that is on or planned, or null
+	API         StatusAPI    `json:"api"`
+	Clock       StatusClock  `json:"clock"`
+	Cloud       string       `json:"cloud"`    // "off", "not enrolled", "connected", "disconnected"
+	Database    string       `json:"database"` // "ok", "failing", or where a broken one was set aside
+	Tasks       []StatusTask `json:"tasks"`    // the parts that may fail alone
+	Notes       []string     `json:"notes"`    // what somebody should look at, with the remedy
+}
+
+// StatusPause is a pause of all third parties, or a vacation.
+type StatusPause struct {
+	From  *string           `json:"from"`  // null: at once
+	Until *string           `json:"until"` // null: until a resident resumes
+	Home  bool              `json:"home"`  // grants made at home are paused, too
+	Keep  []gateway.GrantID `json:"keep"`  // but for these
 }
 
 // StatusTask is a part that may fail alone.
@@ -208,11 +219,13 @@ type Forgotten struct {
 
 // Issuer is a third party.
 type Issuer struct {
-	ID      gateway.IssuerID `json:"id"`
-	Name    string           `json:"name"`
-	Doors   []gateway.DoorID `json:"doors"`
-	Paused  bool             `json:"paused"`
-	HeardAt *string          `json:"heard_at"`
+	ID     gateway.IssuerID `json:"id"`
+	Name   string           `json:"name"`
+	Doors  []gateway.DoorID `json:"doors"`
+	Paused bool             `json:"paused"`
+	// PausedUntil is when the pause ends; null: when a resident resumes, or not paused.
+	PausedUntil *string `json:"paused_until"`
+	HeardAt     *string `json:"heard_at"`
 	// ManifestAt is what offline_limit counts from once a manifest has come.
 	ManifestAt *string  `json:"manifest_at"`
 	KeyIDs     []string `json:"key_ids"`
@@ -224,6 +237,19 @@ type Issuer struct {
 // Issuers is a list of them.
 type Issuers struct {
 	Issuers []Issuer `json:"issuers"`
+}
+
+// IssuerPauseRequest pauses one third party.
+type IssuerPauseRequest struct {
+	Until *time.Time `json:"until,omitempty"` // absent: until a resident resumes
+}
+
+// PauseRequest pauses all third parties; with Home it is a vacation.
+type PauseRequest struct {
+	From  *time.Time        `json:"from,omitempty"`  // absent: at once
+	Until *time.Time        `json:"until,omitempty"` // absent: until a resident resumes
+	Home  bool              `json:"home,omitempty"`  // grants made at home are paused, too
+	Keep  []gateway.GrantID `json:"keep,omitempty"`  // but for these
 }
 
 // PairingWindow is open for one resident's device.

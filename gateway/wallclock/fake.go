@@ -44,7 +44,7 @@ func (f *Fake) Read() gateway.Reading {
 	r := gateway.Reading{Wall: now, Earliest: now, Latest: now, State: f.state, Boot: "boot", SinceBoot: time.Since(f.born)}
 	r.Settled = f.state != gateway.ClockUndecided && !f.young
 	if f.state == gateway.ClockUndecided {
-		r.Earliest, r.Latest = f.floor, gateway.MaxTime
+		r.Earliest, r.Latest = f.floor, lastFloor
 	}
 	return r
 }

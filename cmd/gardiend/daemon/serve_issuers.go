@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	"gardien/configs"
@@ -18,7 +20,8 @@ type issuerService struct{ g *Gateway }
 // List implements api.IssuerService.
 func (s issuerService) List(ctx context.Context) ([]api.Issuer, error) {
 	cfg := s.g.inForce.Load()
-	today := s.g.clock.Read().Wall.In(cfg.Zone()).Format(time.DateOnly)
+	at := s.g.clock.Read()
+	today := at.Wall.In(cfg.Zone()).Format(time.DateOnly)
 	list := []api.Issuer{}
 	for _, i := range cfg.Issuers {
 		id := gateway.IssuerID(i.ID)
@@ -27,7 +30,10 @@ func (s issuerService) List(ctx context.Context) ([]api.Issuer, error) {
 			return nil, err
 		}
 		p := i.Policy()
-		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused, Today: st.Today, Policies: policyLines(i), SetAside: orNull(i.SetAside)}
+		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused.Holds(at), Today: st.Today, Policies: policyLines(i), SetAside: orNull(i.SetAside)}
+		if out.Paused {
+			out.PausedUntil = s.g.untilOf(st.Paused)
+		}
 		if !st.HeardAt.IsZero() {
 			out.HeardAt = orNull(s.g.stamp(st.HeardAt))
 		}
@@ -61,40 +67,68 @@ func policyLines(i configs.Issuer) []string {
 }
 
 // Pause implements api.IssuerService.
-func (s issuerService) Pause(ctx context.Context, by api.Caller, id gateway.IssuerID, paused bool) error {
+func (s issuerService) Pause(ctx context.Context, by api.Caller, id gateway.IssuerID, p *gateway.Pause) error {
 	var ids []string
 	for _, i := range s.g.inForce.Load().Issuers {
-		if gateway.IssuerID(i.ID) == id {
-			e := gateway.Event{Type: gateway.IssuerResumed, Issuer: id, Resident: by.Resident}
-			if paused {
-				e.Type = gateway.IssuerPausedOn
-			}
-			return s.g.store.Update(ctx, func(tx *store.Tx) error {
-				if !tx.Issuers.Pause(id, paused) {
-					return tx.Err()
-				}
-				return tx.Record.Append(e)
-			})
-		}
 		ids = append(ids, i.ID)
 	}
-	return api.NotFound("issuer", string(id), ids)
+	if !slices.Contains(ids, string(id)) {
+		return api.NotFound("issuer", string(id), ids)
+	}
+	if err := s.comes(p); err != nil {
+		return err
+	}
+	return s.g.store.Update(ctx, func(tx *store.Tx) error {
+		if !tx.Issuers.Pause(id, p) {
+			return tx.Err()
+		}
+		return tx.Record.Append(pauseEvent(p, id, by))
+	})
 }
 
 // PauseAll implements api.IssuerService. The event names no issuer: it is all of them.
-func (s issuerService) PauseAll(ctx context.Context, by api.Caller, paused bool) error {
-	e := gateway.Event{Type: gateway.IssuerResumed, Resident: by.Resident}
-	if paused {
-		e.Type = gateway.IssuerPausedOn
+func (s issuerService) PauseAll(ctx context.Context, by api.Caller, p *gateway.Pause) error {
+	if err := s.comes(p); err != nil {
+		return err
 	}
 	return s.g.store.Update(ctx, func(tx *store.Tx) error {
 		quarantined := tx.House.Quarantined()
-		if tx.House.Paused() == paused && (paused || !quarantined) {
+		if tx.House.Paused().Equal(p) && (p != nil || !quarantined) {
 			return tx.Err()
 		}
-		if !paused {
+		if p == nil {
 			tx.House.SetQuarantine("")
+			return errors.Join(tx.House.SetPaused(nil), tx.Record.Append(pauseEvent(nil, "", by)))
 		}
-		return errors.Join(tx.House.SetPaused(paused), tx.Record.Append(e))
+		for _, id := range p.Keep {
+			if _, found := tx.Grants.Get(id); !found && tx.Err() == nil {
+				return api.Fail(http.StatusBadRequest, "bad-request", "keep: there is no grant %s (gardien grant list)", id)
+			}
+		}
+		return errors.Join(tx.House.SetPaused(p), tx.Record.Append(pauseEvent(p, "", by)))
 	})
+}
+
+// comes refuses a pause that would be over already.
+func (s issuerService) comes(p *gateway.Pause) error {
+	if at := s.g.clock.Read(); p.Passed(at) {
+		return api.Fail(http.StatusBadRequest, "bad-request", "until: it is past already: here it is %s", s.g.stamp(at.Wall))
+	}
+	return nil
+}
+
+func pauseEvent(p *gateway.Pause, id gateway.IssuerID, by api.Caller) gateway.Event {
+	e := gateway.Event{Type: gateway.IssuerResumed, Issuer: id, Resident: by.Resident}
+	if p != nil {
+		e.Type = gateway.IssuerPausedOn
+	}
+	return e
+}
+
+// untilOf tells when a pause ends; null: when a resident resumes.
+func (g *Gateway) untilOf(p *gateway.Pause) *string {
+	if p == nil || p.Until.IsZero() {
+		return nil
+	}
+	return orNull(g.stamp(p.Until))
 }

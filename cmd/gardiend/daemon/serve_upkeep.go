@@ -41,9 +41,10 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 	if err != nil {
 		return api.Status{}, err
 	}
+	at := s.g.clock.Read()
 	st := api.Status{ID: s.g.identity.ID, Name: s.g.cfg.Gateway.Name, Version: Version(), Started: s.g.stamp(s.g.started),
-		Seq: s.g.store.Head(), Log: about.Log, Epoch: about.Epoch, Paused: about.Paused,
-		API: api.StatusAPI{Socket: s.g.cfg.API.Socket}, Clock: s.g.clockStatus(s.g.clock.Read()), Cloud: "off", Database: "ok", Notes: []string{}}
+		Seq: s.g.store.Head(), Log: about.Log, Epoch: about.Epoch,
+		API: api.StatusAPI{Socket: s.g.cfg.API.Socket}, Clock: s.g.clockStatus(at), Cloud: "off", Database: "ok", Notes: []string{}}
 	note := func(format string, args ...any) { st.Notes = append(st.Notes, fmt.Sprintf(format, args...)) }
 	if s.g.board.UnderVoltage() {
 		note("the board had too little voltage: use a supply of its own for the strike, and a better one for the board")
@@ -64,9 +65,7 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 	case store.Restored:
 		note("a backup was restored that is not of the database that was in use: what was revoked since is not known; let third parties in again with gardien resume")
 	}
-	if about.Paused && about.Quarantine == "" {
-		note("all third parties are paused: gardien resume lets them in again")
-	}
+	s.g.tellPause(&st, about, at, note)
 	if st.Clock.State == gateway.ClockUndecided {
 		note("the clock is undecided, so timed grants of third parties do not open: wait for a sync, or check it and run gardien clock confirm")
 	}
@@ -113,6 +112,32 @@ func (s upkeepService) noteResidents(ctx context.Context, note func(format strin
 		}
 	}
 	return err
+}
+
+// tellPause tells the pause that is on or planned. Only one that is on is noted. Its end does not
+// end a quarantine, and the word that ends both is told there.
+func (g *Gateway) tellPause(st *api.Status, about store.Info, at gateway.Reading, note func(format string, args ...any)) {
+	p, quarantined := about.Paused, about.Quarantine != ""
+	st.Paused = p.Holds(at) || quarantined
+	if p == nil || p.Passed(at) {
+		return
+	}
+	st.Pause = &api.StatusPause{Until: g.untilOf(p), Home: p.Home, Keep: append([]gateway.GrantID{}, p.Keep...)}
+	if !p.From.IsZero() {
+		st.Pause.From = orNull(g.stamp(p.From))
+	}
+	if !p.Holds(at) || quarantined {
+		return
+	}
+	who := "all third parties are paused"
+	if p.Denies(gateway.GrantID{Issuer: gateway.HomeIssuer}, at) {
+		who = fmt.Sprintf("vacation: all third parties are paused, and grants made at home, but for %d", len(p.Keep))
+	}
+	if st.PausedUntil = g.untilOf(p); st.PausedUntil != nil {
+		note("%s, until %s: gardien resume ends it before", who, *st.PausedUntil)
+	} else {
+		note("%s: gardien resume lets them in again", who)
+	}
 }
 
 // noteDoor says what somebody should look at.
