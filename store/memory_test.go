@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -67,6 +68,15 @@ var memorySteps = map[string]func(dir string) error{
 	},
 	"restore":  restoreAndDie,
 	"grow WAL": growWAL,
+	"set aside": func(dir string) error {
+		return withStore(dir, func(s *store.Store) error {
+			if s.SetAside() == "" {
+				return errors.New("it is believed")
+			}
+			s.Salvage()
+			return nil
+		})
+	},
 }
 
 func withStore(dir string, f func(*store.Store) error) error {
@@ -208,6 +218,25 @@ func TestD8_Memory(t *testing.T) {
 			within("a start after a restore that was killed", "open")
 			memory(t, dir, "grow WAL", events)
 			within("a start with 60 MB of WAL", "open")
+			memory(t, dir, "grow WAL", events)
+			spoil(t, filepath.Join(dir, store.FileName))
+			within("a start that sets the file aside", "set aside")
 		})
+	}
+}
+
+// spoil overwrites the middle of a database, which no WAL has.
+func spoil(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fi, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(bytes.Repeat([]byte{0x5a}, 64<<10), fi.Size()/2)
+	}
+	if errors.Join(err, f.Close()) != nil {
+		t.Fatal(err)
 	}
 }
