@@ -268,13 +268,9 @@ func (s *Store) Salvage() (n int) {
 	}
 	defer os.RemoveAll(dir)
 	name := filepath.Join(dir, FileName)
-	b, _ := os.ReadFile(s.setAside)
-	wal, _ := os.ReadFile(s.setAside + "-wal")
-	length := max(pageSize, int64(len(b)))
-	if len(b) >= 100 {
-		length = max(length, pageSize*int64(binary.BigEndian.Uint32(b[28:]))) // as its header says
-	}
-	if errors.Join(os.WriteFile(name, b, 0o600), os.Truncate(name, length), os.WriteFile(name+"-wal", wal, 0o600)) != nil {
+	copyFile(name, s.setAside) // as much as can be read
+	copyFile(name+"-wal", s.setAside+"-wal")
+	if os.Truncate(name, headerLength(name)) != nil {
 		return 0
 	}
 	old, err := sql.Open(driver, "file:"+(&url.URL{Path: name}).EscapedPath())
@@ -308,6 +304,36 @@ func (s *Store) Salvage() (n int) {
 		}
 	}
 	return n
+}
+
+// copyFile copies what can be read of a file, and makes an empty one where there is none.
+func copyFile(to, from string) {
+	w, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	if err != nil {
+		return
+	}
+	defer w.Close()
+	r, err := os.Open(from)
+	if err != nil {
+		return
+	}
+	defer r.Close()
+	io.Copy(w, r)
+}
+
+// headerLength is how long a database file is by its header, and at least as long as it is.
+func headerLength(name string) int64 {
+	length := max(pageSize, size(name))
+	f, err := os.Open(name)
+	if err != nil {
+		return length
+	}
+	defer f.Close()
+	var header [32]byte
+	if _, err := io.ReadFull(f, header[:]); err == nil {
+		length = max(length, pageSize*int64(binary.BigEndian.Uint32(header[28:])))
+	}
+	return length
 }
 
 // Info is what status tells of the store.

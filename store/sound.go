@@ -12,8 +12,6 @@ import (
 	"sync"
 
 	"github.com/mattn/go-sqlite3"
-
-	"gardien/gateway"
 )
 
 // unusable makes every error a broken database that the content is to blame for, whichever it is:
@@ -151,11 +149,9 @@ func (i *inspector) byRecord() (string, error) {
 	if why, err := i.tail(); why != "" || err != nil {
 		return why, err
 	}
-	told, err := i.told()
-	if err != nil {
-		return "", err
-	}
-	return i.compare(told)
+	a, why, err := i.s.newTx(nil).heldAgainstRecord(i.s.conn)
+	i.amends = a
+	return why, err
 }
 
 // tail verifies the end of the chain.
@@ -200,121 +196,6 @@ func (i *inspector) tail() (string, error) {
 		return "the end of the record is missing", nil
 	}
 	return "", nil
-}
-
-// told is what the record says of grants and issuers.
-type told struct {
-	entries map[gateway.GrantID]map[gateway.AttemptID]bool
-	dead    map[gateway.GrantID]bool // revoked or blocked, and no later version since
-	paused  map[gateway.IssuerID]bool
-}
-
-func newTold() told {
-	return told{map[gateway.GrantID]map[gateway.AttemptID]bool{}, map[gateway.GrantID]bool{}, map[gateway.IssuerID]bool{}}
-}
-
-// tellers are the events that speak of grants and issuers.
-var tellers = []gateway.EventType{gateway.AccessGranted, gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn,
-	gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.DatabaseRestored, gateway.DatabaseRolledBack}
-
-// told reads it. The type is the last member of an event as it is stored, which finds
-// the few that matter without reading the others' JSON.
-func (i *inspector) told() (told, error) {
-	var or []string
-	for _, e := range tellers {
-		end := fmt.Sprintf(`"type":"%s"}`, e)
-		or = append(or, fmt.Sprintf("substr(body, -%d) = '%s'", len(end), end))
-	}
-	t := newTold()
-	rows, err := i.s.conn.QueryContext(context.Background(), "SELECT body FROM events WHERE "+strings.Join(or, " OR ")+" ORDER BY seq")
-	if err != nil {
-		return t, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var body sql.RawBytes
-		var c canonical
-		if err := rows.Scan(&body); err != nil {
-			return t, err
-		}
-		if json.Unmarshal(body, &c) != nil {
-			continue // of an age that the tail does not reach; Verify finds it
-		}
-		t.hear(c)
-	}
-	return t, rows.Err()
-}
-
-func (t *told) hear(c canonical) {
-	id := gateway.GrantID{Issuer: c.Issuer, JTI: c.Grant}
-	switch c.Type {
-	case gateway.DatabaseRestored, gateway.DatabaseRolledBack: // the tables know more than this record from then on
-		*t = newTold()
-	case gateway.AccessGranted:
-		if c.Issuer == "" || c.Reader == gateway.ReaderApp { // a resident; a command, whose id may be a grant's, too
-			return
-		}
-		if t.entries[id] == nil {
-			t.entries[id] = map[gateway.AttemptID]bool{}
-		}
-		t.entries[id][c.Attempt] = true // a retry has its first attempt's id
-	case gateway.GrantAdded, gateway.GrantUpdated:
-		delete(t.dead, id)
-	case gateway.GrantRevokedOn:
-		t.dead[id] = true
-	case gateway.IssuerPausedOn, gateway.IssuerResumed:
-		if c.Issuer != "" {
-			t.paused[c.Issuer] = c.Type == gateway.IssuerPausedOn
-		}
-	}
-}
-
-// amends is what the tables lack.
-type amends struct {
-	used   map[gateway.GrantID]int
-	dead   []gateway.GrantID
-	paused []gateway.IssuerID
-}
-
-// compare finds what lives in the tables against the record's word.
-func (i *inspector) compare(t told) (why string, err error) {
-	a := amends{used: map[gateway.GrantID]int{}}
-	tx := i.s.newTx(nil)
-	for id, attempts := range t.entries {
-		g, found := tx.Grants.Get(id)
-		if found && g.Uses > 0 && g.Used < g.Uses && g.Used < len(attempts) {
-			a.used[id] = len(attempts)
-			why = fmt.Sprintf("grant %s was used %d times, and the record has %d", id, g.Used, len(attempts))
-		}
-	}
-	for id := range t.dead {
-		if g, found := tx.Grants.Get(id); found && g.Status == gateway.GrantActive && !g.Block {
-			a.dead = append(a.dead, id)
-			why = fmt.Sprintf("grant %s is alive, and the record has its end", id)
-		}
-	}
-	for id, paused := range t.paused {
-		if paused && tx.Issuers.State(id, "").Paused == nil {
-			a.paused = append(a.paused, id)
-			why = fmt.Sprintf("issuer %s is not paused, and the record has its pause", id)
-		}
-	}
-	i.amends = a
-	return why, tx.err
-}
-
-// amend gives the tables what the record has.
-func (tx *Tx) amend(a amends) {
-	for id, n := range a.used {
-		tx.exec("UPDATE grants SET used = max(used, ?) WHERE iss = ? AND jti = ?", n, id.Issuer, id.JTI)
-	}
-	for _, id := range a.dead {
-		tx.Grants.Block(id)
-		tx.Codes.Wipe(id)
-	}
-	for _, id := range a.paused {
-		tx.Issuers.Pause(id, &gateway.Pause{})
-	}
 }
 
 // byWitness says why the database is older than the witness; "" if it is not, or if

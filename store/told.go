@@ -1,0 +1,153 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"gardien/gateway"
+)
+
+// told is what the record says of the grants that are alive in the tables, and of issuers. It is
+// as large as those are many, not as the record is long (D8).
+type told struct {
+	alive  map[gateway.GrantID]*toldGrant
+	paused map[gateway.IssuerID]bool
+}
+
+type toldGrant struct {
+	limited  bool
+	used     int // as the table has it
+	attempts map[gateway.AttemptID]bool
+	dead     bool // revoked or blocked, and no later version since
+}
+
+// tellers are the events that speak of grants and issuers.
+var tellers = []gateway.EventType{gateway.AccessGranted, gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn,
+	gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.DatabaseRestored, gateway.DatabaseRolledBack}
+
+// listen reads the record. The type is the last member of an event as it is stored, which finds
+// the few that matter without reading the others' JSON.
+func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant) (told, error) {
+	t := told{alive, map[gateway.IssuerID]bool{}}
+	var or []string
+	for _, e := range tellers {
+		end := fmt.Sprintf(`"type":"%s"}`, e)
+		or = append(or, fmt.Sprintf("substr(body, -%d) = '%s'", len(end), end))
+	}
+	rows, err := conn.QueryContext(context.Background(), "SELECT body FROM events WHERE "+strings.Join(or, " OR ")+" ORDER BY seq")
+	if err != nil {
+		return t, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body sql.RawBytes
+		var c canonical
+		if err := rows.Scan(&body); err != nil {
+			return t, err
+		}
+		if json.Unmarshal(body, &c) != nil {
+			continue // of an age that the tail does not reach; Verify finds it
+		}
+		t.hear(c)
+	}
+	return t, rows.Err()
+}
+
+func (t *told) hear(c canonical) {
+	g := t.alive[gateway.GrantID{Issuer: c.Issuer, JTI: c.Grant}]
+	switch c.Type {
+	case gateway.DatabaseRestored, gateway.DatabaseRolledBack: // the tables know more than this record from then on
+		clear(t.paused)
+		for _, g := range t.alive {
+			g.attempts, g.dead = nil, false
+		}
+	case gateway.AccessGranted:
+		if g == nil || !g.limited || c.Reader == gateway.ReaderApp { // a command's id may be a grant's, too
+			return
+		}
+		if g.attempts == nil {
+			g.attempts = map[gateway.AttemptID]bool{}
+		}
+		g.attempts[c.Attempt] = true // a retry has its first attempt's id
+	case gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn:
+		if g != nil {
+			g.dead = c.Type == gateway.GrantRevokedOn
+		}
+	case gateway.IssuerPausedOn, gateway.IssuerResumed:
+		if c.Issuer != "" {
+			t.paused[c.Issuer] = c.Type == gateway.IssuerPausedOn
+		}
+	}
+}
+
+// alive lists the grants that could open, if the tables are right.
+func (tx *Tx) alive() map[gateway.GrantID]*toldGrant {
+	list := map[gateway.GrantID]*toldGrant{}
+	floor := floorTime(tx.value("floor")) // what is over then stays over
+	tx.each("SELECT iss, jti, uses, used FROM grants WHERE status = 'active' AND NOT block AND NOT stripped AND (uses = 0 OR used < uses) AND exp > ?",
+		[]any{floor.Unix()}, func(rows *sql.Rows) error {
+			var id gateway.GrantID
+			var g toldGrant
+			var uses int
+			err := rows.Scan(&id.Issuer, &id.JTI, &uses, &g.used)
+			g.limited = uses > 0
+			list[id] = &g
+			return err
+		})
+	return list
+}
+
+// amends is what the tables lack.
+type amends struct {
+	used   map[gateway.GrantID]int
+	dead   []gateway.GrantID
+	paused []gateway.IssuerID
+}
+
+// heldAgainstRecord finds what lives in the tables against the record's word, and says what; ""
+// where all agree.
+func (tx *Tx) heldAgainstRecord(conn *sql.Conn) (a amends, why string, err error) {
+	a.used = map[gateway.GrantID]int{}
+	alive := tx.alive()
+	if tx.err != nil {
+		return a, "", tx.err
+	}
+	t, err := listen(conn, alive)
+	if err != nil {
+		return a, "", err
+	}
+	for id, g := range t.alive {
+		if g.used < len(g.attempts) {
+			a.used[id] = len(g.attempts)
+			why = fmt.Sprintf("grant %s was used %d times, and the record has %d", id, g.used, len(g.attempts))
+		}
+		if g.dead {
+			a.dead = append(a.dead, id)
+			why = fmt.Sprintf("grant %s is alive, and the record has its end", id)
+		}
+	}
+	for id, paused := range t.paused {
+		if paused && tx.Issuers.State(id, "").Paused == nil {
+			a.paused = append(a.paused, id)
+			why = fmt.Sprintf("issuer %s is not paused, and the record has its pause", id)
+		}
+	}
+	return a, why, tx.err
+}
+
+// amend gives the tables what the record has.
+func (tx *Tx) amend(a amends) {
+	for id, n := range a.used {
+		tx.exec("UPDATE grants SET used = max(used, ?) WHERE iss = ? AND jti = ?", n, id.Issuer, id.JTI)
+	}
+	for _, id := range a.dead {
+		tx.Grants.Block(id)
+		tx.Codes.Wipe(id)
+	}
+	for _, id := range a.paused {
+		tx.Issuers.Pause(id, &gateway.Pause{})
+	}
+}
