@@ -43,13 +43,13 @@ func (tx Grants) Put(g gateway.Grant, digest []byte) {
 		tx.fail(err)
 		return
 	}
-	tx.exec(`INSERT INTO grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, schedule, sub, holder, digest)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	tx.exec(`INSERT INTO grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, since, schedule, sub, holder, digest)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (iss, jti) DO UPDATE SET ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat,
 			nbf = excluded.nbf, exp = excluded.exp, uses = excluded.uses, schedule = excluded.schedule, sub = excluded.sub,
 			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0, stripped = 0`,
 		g.ID.Issuer, g.ID.JTI, g.Version, g.Status, doors, g.IssuedAt.Unix(), g.NotBefore.Unix(), g.NotAfter.Unix(),
-		g.Uses, schedule, orNull(g.Sub), orNull(g.Holder), digest)
+		g.Uses, tx.s.head.seq, schedule, orNull(g.Sub), orNull(g.Holder), digest)
 	if g.ID.Issuer == gateway.HomeIssuer && g.Status == gateway.GrantRevoked {
 		tx.takeAway(func(r *removals) removal { return r.grant(g.ID, g.Version) })
 	}

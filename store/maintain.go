@@ -164,6 +164,11 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 		s.bearer.note(witnessOf(s.head, s.small))
 	}
 	s.watchers.wake()
+	// The WAL holds all of it: a start after a kill would have to go through that.
+	if _, err := checkpoint(ctx, s.conn, "TRUNCATE"); err != nil {
+		s.log.Info("store: the write-ahead log is moved into the file later", "err", err)
+	}
+	s.doubt = true
 	return nil
 }
 

@@ -28,16 +28,16 @@ type toldGrant struct {
 var tellers = []gateway.EventType{gateway.AccessGranted, gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn,
 	gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.DatabaseRestored, gateway.DatabaseRolledBack}
 
-// listen reads the record. The type is the last member of an event as it is stored, which finds
+// listen reads the record after an event. The type is the last member of an event as it is stored, which finds
 // the few that matter without reading the others' JSON.
-func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant) (told, error) {
+func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant, after int64) (told, error) {
 	t := told{alive, map[gateway.IssuerID]bool{}}
 	var or []string
 	for _, e := range tellers {
 		end := fmt.Sprintf(`"type":"%s"}`, e)
 		or = append(or, fmt.Sprintf("substr(body, -%d) = '%s'", len(end), end))
 	}
-	rows, err := conn.QueryContext(context.Background(), "SELECT body FROM events WHERE "+strings.Join(or, " OR ")+" ORDER BY seq")
+	rows, err := conn.QueryContext(context.Background(), "SELECT body FROM events WHERE seq > ? AND ("+strings.Join(or, " OR ")+") ORDER BY seq", after)
 	if err != nil {
 		return t, err
 	}
@@ -83,21 +83,27 @@ func (t *told) hear(c canonical) {
 	}
 }
 
-// alive lists the grants that could open, if the tables are right.
-func (tx *Tx) alive() map[gateway.GrantID]*toldGrant {
-	list := map[gateway.GrantID]*toldGrant{}
+// alive lists the grants that could open, if the tables are right, and after which event the
+// record speaks of them: of those with limited uses all of it, of others what a card can still
+// lose that lies about a flush.
+func (tx *Tx) alive() (list map[gateway.GrantID]*toldGrant, after int64) {
+	after = max(0, tx.s.head.seq-tailEvents)
+	list = map[gateway.GrantID]*toldGrant{}
 	floor := floorTime(tx.value("floor")) // what is over then stays over
-	tx.each("SELECT iss, jti, uses, used FROM grants WHERE status = 'active' AND NOT block AND NOT stripped AND (uses = 0 OR used < uses) AND exp > ?",
+	tx.each("SELECT iss, jti, uses, used, since FROM grants WHERE status = 'active' AND NOT block AND NOT stripped AND (uses = 0 OR used < uses) AND exp > ?",
 		[]any{floor.Unix()}, func(rows *sql.Rows) error {
 			var id gateway.GrantID
 			var g toldGrant
 			var uses int
-			err := rows.Scan(&id.Issuer, &id.JTI, &uses, &g.used)
-			g.limited = uses > 0
+			var since int64
+			err := rows.Scan(&id.Issuer, &id.JTI, &uses, &g.used, &since)
+			if g.limited = uses > 0; g.limited {
+				after = min(after, since)
+			}
 			list[id] = &g
 			return err
 		})
-	return list
+	return list, after
 }
 
 // amends is what the tables lack.
@@ -111,11 +117,11 @@ type amends struct {
 // where all agree.
 func (tx *Tx) heldAgainstRecord(conn *sql.Conn) (a amends, why string, err error) {
 	a.used = map[gateway.GrantID]int{}
-	alive := tx.alive()
+	alive, after := tx.alive()
 	if tx.err != nil {
 		return a, "", tx.err
 	}
-	t, err := listen(conn, alive)
+	t, err := listen(conn, alive, after)
 	if err != nil {
 		return a, "", err
 	}

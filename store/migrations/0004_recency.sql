@@ -5,7 +5,9 @@ CREATE TABLE state2 (
   value BLOB NOT NULL,
   sum   BLOB NOT NULL GENERATED ALWAYS AS (row_sum(key, value)) STORED
 ) WITHOUT ROWID;
-INSERT INTO state2 (key, value) SELECT key, value FROM state;
+-- A pause is an object now, and only where there is one.
+INSERT INTO state2 (key, value) SELECT key, CASE key WHEN 'paused' THEN CAST('{}' AS BLOB) ELSE value END FROM state
+  WHERE NOT (key = 'paused' AND CAST(value AS TEXT) = 'false');
 DROP TABLE state;
 ALTER TABLE state2 RENAME TO state;
 
@@ -24,12 +26,13 @@ CREATE TABLE grants2 (
   block    INTEGER NOT NULL DEFAULT 0,  -- 1: deleted by a resident until a higher version
   ended    INTEGER NOT NULL DEFAULT 0,  -- 1: its end is in the record
   stripped INTEGER NOT NULL DEFAULT 0,  -- 1: what it said is gone, past its retention
+  since    INTEGER NOT NULL DEFAULT 0,  -- the newest event when its first version came: what the record has of it comes later
   schedule TEXT,                        -- JSON, NULL: always
   sub      TEXT,                        -- personal; NULL: none, or forgotten
   holder   TEXT,
   digest   BLOB NOT NULL,
   sum      BLOB NOT NULL GENERATED ALWAYS AS
-    (row_sum(iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest)) STORED,
+    (row_sum(iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, since, schedule, sub, holder, digest)) STORED,
   PRIMARY KEY (iss, jti)
 ) WITHOUT ROWID;
 INSERT INTO grants2 (iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, schedule, sub, holder, digest)

@@ -1,15 +1,19 @@
 package daemon
 
 import (
+	"bytes"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/access"
+	"gardien/gateway/api"
 	"gardien/gateway/tokens"
 	"gardien/store"
 )
@@ -100,4 +104,67 @@ func TestR1_CloudKnowsMore(t *testing.T) {
 			t.Errorf("a second alarm")
 		}
 	})
+}
+
+// TestR3_UnconfirmedResidents: a backup is restored on a new box, which does not know who was
+// removed since. Its residents open nothing until the console, or one of them who is confirmed,
+// says that they live here.
+func TestR3_UnconfirmedResidents(t *testing.T) {
+	old := build(t)
+	old.start(t)
+	srv := old.lan(t)
+	tokens := map[string]string{}
+	ids := map[string]gateway.ResidentID{}
+	for _, name := range []string{"Ada", "Ben"} {
+		w, err := old.backend().Residents.OpenPairing(t.Context())
+		check(t, err)
+		p, err := old.backend().Residents.Pair(t.Context(), api.PairingRequest{Secret: w.Secret, Name: name})
+		check(t, err)
+		tokens[name], ids[name] = p.Token, p.ID
+	}
+	opens := func(h *house, srv *httptest.Server, name string) int {
+		return call(t, srv.Client(), "POST", srv.URL+"/v1/doors/front/attempts", "{}", "Authorization", "Bearer "+tokens[name]).status
+	}
+	if got := opens(old, srv, "Ada"); got != 200 {
+		t.Fatalf("at home: %d", got)
+	}
+	var backup bytes.Buffer
+	check(t, old.store.Backup(t.Context(), &backup))
+	old.stop()
+
+	h := build(t)
+	check(t, os.CopyFS(filepath.Join(h.dir, "state", "keys"), os.DirFS(filepath.Join(old.dir, "state", "keys"))))
+	for _, key := range []string{"signing.jwk", "opening.jwk", "device.key"} {
+		check(t, os.Chmod(filepath.Join(h.dir, "state", "keys", key), 0o600))
+	}
+	h.start(t)
+	srv = h.lan(t)
+	check(t, h.backend().Upkeep.Restore(t.Context(), &backup))
+	for _, name := range []string{"Ada", "Ben"} {
+		got := call(t, srv.Client(), "GET", srv.URL+"/v1/doors", "", "Authorization", "Bearer "+tokens[name])
+		if got.status != 403 || !strings.Contains(got.body, "not-confirmed") || opens(h, srv, name) != 403 {
+			t.Errorf("%s, not confirmed: %+v", name, got)
+		}
+	}
+	st, err := h.backend().Upkeep.Status(t.Context())
+	check(t, err)
+	if !strings.Contains(strings.Join(st.Notes, "\n"), "gardien resident confirm "+string(ids["Ada"])) || !st.Paused {
+		t.Errorf("notes %q, paused %v", st.Notes, st.Paused)
+	}
+	if got := call(t, h.local(), "POST", "http://g/v1/residents/"+string(ids["Ada"])+"/confirm", ""); got.status != 204 {
+		t.Fatalf("the console: %+v", got)
+	}
+	if ada, ben := opens(h, srv, "Ada"), opens(h, srv, "Ben"); ada != 200 || ben != 403 {
+		t.Errorf("Ada %d, Ben %d", ada, ben)
+	}
+	confirm := srv.URL + "/v1/residents/" + string(ids["Ben"]) + "/confirm"
+	if got := call(t, srv.Client(), "POST", confirm, "", "Authorization", "Bearer "+tokens["Ben"]); got.status != 403 {
+		t.Errorf("Ben confirms himself: %+v", got)
+	}
+	if got := call(t, srv.Client(), "POST", confirm, "", "Authorization", "Bearer "+tokens["Ada"]); got.status != 204 {
+		t.Errorf("Ada confirms Ben: %+v", got)
+	}
+	if got := opens(h, srv, "Ben"); got != 200 {
+		t.Errorf("Ben %d", got)
+	}
 }
