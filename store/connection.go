@@ -70,7 +70,7 @@ func (c *connection) migrate() error {
 		return err
 	}
 	if have < 0 || have > len(names) {
-		return &brokenError{fmt.Errorf("it has schema %d, and this program knows those up to %d: if a newer Gardien wrote it, install that again and put the file back", have, len(names))}
+		return fmt.Errorf("it has schema %d, and this program knows those up to %d: if a newer Gardien wrote it, install that again and put the file back", have, len(names))
 	}
 	for i, name := range names[have:] {
 		text, err := migrations.ReadFile(name)

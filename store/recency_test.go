@@ -119,6 +119,9 @@ func TestR1_LegalStates(t *testing.T) {
 	s := reopen(t, source, nil)
 	put(t, s, oneTime(parcel.Issuer, parcel.JTI, ""))
 	saved := backup(t, s)
+	if err := s.Restore(ctx, bytes.NewReader(saved)); err != nil { // what follows is no first epoch
+		t.Fatal(err)
+	}
 	early := killed(t, s, source)
 	spend(t, s, parcel)
 	fill(t, s, 3)
@@ -307,6 +310,7 @@ func TestR4_RecordAgainstTables(t *testing.T) {
 		"a use":        "UPDATE grants SET used = 0 WHERE jti = 'spent'",
 		"a revocation": "UPDATE grants SET status = 'active', ver = 1 WHERE jti = 'revoked'",
 		"a block":      "UPDATE grants SET block = 0 WHERE jti = 'blocked'",
+		"a grant":      "DELETE FROM pins; DELETE FROM grants WHERE jti = 'spent'",
 		"an event":     "UPDATE events SET body = replace(body, 'access_granted', 'access_denied')",
 		"the end":      "DELETE FROM events WHERE seq > 10",
 	} {
@@ -320,7 +324,9 @@ func TestR4_RecordAgainstTables(t *testing.T) {
 			if err := store.Edit(dir, q); err != nil {
 				t.Fatal(err)
 			}
-			spoilt(t, name, rawFiles(dir))
+			if name != "a grant" {
+				spoilt(t, name, rawFiles(dir))
+			}
 			s, err := openStore(dir, newClock(), true)
 			if err != nil {
 				t.Fatal(err)

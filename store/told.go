@@ -15,6 +15,8 @@ import (
 type told struct {
 	alive  map[gateway.GrantID]*toldGrant
 	paused map[gateway.IssuerID]bool
+	recent int64                    // the events after this one are so
+	named  map[gateway.GrantID]bool // by recent events: the tables have them all, alive or not
 }
 
 type toldGrant struct {
@@ -30,8 +32,8 @@ var tellers = []gateway.EventType{gateway.AccessGranted, gateway.GrantAdded, gat
 
 // listen reads the record after an event. The type is the last member of an event as it is stored, which finds
 // the few that matter without reading the others' JSON.
-func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant, after int64) (told, error) {
-	t := told{alive, map[gateway.IssuerID]bool{}}
+func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant, after, recent int64) (told, error) {
+	t := told{alive, map[gateway.IssuerID]bool{}, recent, map[gateway.GrantID]bool{}}
 	var or []string
 	for _, e := range tellers {
 		end := fmt.Sprintf(`"type":"%s"}`, e)
@@ -57,15 +59,20 @@ func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant, after int64) (
 }
 
 func (t *told) hear(c canonical) {
-	g := t.alive[gateway.GrantID{Issuer: c.Issuer, JTI: c.Grant}]
+	id := gateway.GrantID{Issuer: c.Issuer, JTI: c.Grant}
+	g := t.alive[id]
+	if c.Seq > t.recent && c.Grant != "" && c.Reader != gateway.ReaderApp {
+		t.named[id] = true
+	}
 	switch c.Type {
 	case gateway.DatabaseRestored, gateway.DatabaseRolledBack: // the tables know more than this record from then on
 		clear(t.paused)
+		clear(t.named)
 		for _, g := range t.alive {
 			g.attempts, g.dead = nil, false
 		}
 	case gateway.AccessGranted:
-		if g == nil || !g.limited || c.Reader == gateway.ReaderApp { // a command's id may be a grant's, too
+		if g == nil || !g.limited || c.Reader == gateway.ReaderApp { // a command, whose id may be a grant's, too
 			return
 		}
 		if g.attempts == nil {
@@ -86,8 +93,8 @@ func (t *told) hear(c canonical) {
 // alive lists the grants that could open, if the tables are right, and after which event the
 // record speaks of them: of those with limited uses all of it, of others what a card can still
 // lose that lies about a flush.
-func (tx *Tx) alive() (list map[gateway.GrantID]*toldGrant, after int64) {
-	after = max(0, tx.s.head.seq-tailEvents)
+func (tx *Tx) alive(recent int64) (list map[gateway.GrantID]*toldGrant, after int64) {
+	after = recent
 	list = map[gateway.GrantID]*toldGrant{}
 	floor := floorTime(tx.value("floor")) // what is over then stays over
 	tx.each("SELECT iss, jti, uses, used, since FROM grants WHERE status = 'active' AND NOT block AND NOT stripped AND (uses = 0 OR used < uses) AND exp > ?",
@@ -117,11 +124,12 @@ type amends struct {
 // where all agree.
 func (tx *Tx) heldAgainstRecord(conn *sql.Conn) (a amends, why string, err error) {
 	a.used = map[gateway.GrantID]int{}
-	alive, after := tx.alive()
+	recent := max(0, tx.s.head.seq-tailEvents)
+	alive, after := tx.alive(recent)
 	if tx.err != nil {
 		return a, "", tx.err
 	}
-	t, err := listen(conn, alive, after)
+	t, err := listen(conn, alive, after, recent)
 	if err != nil {
 		return a, "", err
 	}
@@ -133,6 +141,11 @@ func (tx *Tx) heldAgainstRecord(conn *sql.Conn) (a amends, why string, err error
 		if g.dead {
 			a.dead = append(a.dead, id)
 			why = fmt.Sprintf("grant %s is alive, and the record has its end", id)
+		}
+	}
+	for id := range t.named {
+		if _, found := tx.Grants.Get(id); !found {
+			why = fmt.Sprintf("grant %s is gone, and the record has it", id)
 		}
 	}
 	for id, paused := range t.paused {
