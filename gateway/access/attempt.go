@@ -158,18 +158,35 @@ func (a *attempt) continues() {
 	}
 }
 
-// resident lets a resident in: nothing to judge but the door.
+// resident lets a resident in: nothing to judge but the door. As an own PIN does, it ends the runs
+// of failures at the readers of the door (P2).
 func (a *attempt) resident(ctx context.Context, who gateway.ResidentID) (gateway.Reason, error) {
 	if a.view.Blocked {
 		return gateway.DoorBlocked, nil
 	}
-	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
+	var ends map[gateway.ReaderID]gateway.Throttle
+	if who != "" {
+		var err error
+		if ends, err = a.c.troubledAt(ctx, a.Door, a.At); err != nil {
+			return "", err
+		}
+	}
+	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		granted := gateway.AccessGranted.Of(a.Attempt)
 		granted.Resident = who
 		tx.House.Floor(a.c.clock.Floor(a.At))
+		for r, t := range ends {
+			tx.House.PutThrottle(r, ended(t))
+		}
 		tx.Record.AppendAt(a.At, granted)
 		return "", false
 	})
+	for r, t := range ends {
+		if err == nil && reason == "" {
+			a.c.throttles.set(r, ended(t))
+		}
+	}
+	return reason, err
 }
 
 // grant judges a grant that is presented as a text.

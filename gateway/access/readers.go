@@ -61,6 +61,21 @@ func (r *Rules) doorOf(reader gateway.ReaderID) (gateway.DoorID, bool) {
 	return "", false
 }
 
+// troubledAt gives the readers of a door that have a run of failures or a pause to end.
+func (c *Controller) troubledAt(ctx context.Context, door gateway.DoorID, now gateway.Reading) (map[gateway.ReaderID]gateway.Throttle, error) {
+	list := map[gateway.ReaderID]gateway.Throttle{}
+	for _, r := range c.rules.Load().Readers[door] {
+		t, err := c.throttles.of(ctx, c.ledger, r.ID, now)
+		if err != nil {
+			return nil, err
+		}
+		if troubled(t) {
+			list[r.ID] = t
+		}
+	}
+	return list, nil
+}
+
 // Lift ends the lock-out and the pause at a reader, as a resident ("": whoever is at the console)
 // wants it. found is false where there is no such reader.
 func (c *Controller) Lift(ctx context.Context, reader gateway.ReaderID, by gateway.ResidentID) (found bool, err error) {

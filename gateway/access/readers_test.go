@@ -85,6 +85,23 @@ func TestP2_WhosePINEndsARun(t *testing.T) {
 	}
 }
 
+// P2: a resident who opens with a paired device ends the runs at the door, and the console does not.
+func TestP2_ActsEndARun(t *testing.T) {
+	for who, ends := range map[gateway.ResidentID]bool{"ada": true, "": false} {
+		live(t, nil, func(h *house) {
+			h.wrong(3)
+			if o := h.Present(h.t.Context(), "front", gateway.ReaderApp, gateway.ResidentCredential{Resident: who}); !o.Granted {
+				h.t.Errorf("%q: %+v", who, o)
+			}
+			h.doors.Pass("front")
+			h.wrong(1)
+			if locked := h.count(gateway.ReaderLockedOut) > 0; locked == ends {
+				h.t.Errorf("%q between: locked out %v", who, locked)
+			}
+		})
+	}
+}
+
 // P2: a resident's own card opens, and ends nothing: it can be copied.
 func TestP2_OwnCardEndsNoRun(t *testing.T) {
 	live(t, nil, func(h *house) {
