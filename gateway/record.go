@@ -32,6 +32,7 @@ type PINRecord struct {
 	Length int        // in digits; 0: a card
 	Owner  ResidentID // whose own it is, if anybody's
 	Duress ResidentID // whose duress PIN it is, if anybody's
+	Unsure bool       // that resident is not confirmed: it opens nothing
 }
 
 // Own reports whether it is a resident's own. A duress PIN is, too: it must look like any other.

@@ -197,7 +197,7 @@ func (t *tool) residentCmd() *cobra.Command {
 				t.table("ID NAME PAIRED -", rows)
 			})
 		}})
-	cmd.AddCommand(&cobra.Command{Use: "remove ID", Short: "Remove a device: it opens nothing any more", Args: cobra.ExactArgs(1),
+	cmd.AddCommand(&cobra.Command{Use: "remove ID", Short: "Remove a device: it opens nothing any more, nor do its own and duress PINs", Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := t.act(cmd, "DELETE", "/v1/residents/"+url.PathEscape(args[0]), nil); err != nil {
 				return err

@@ -84,6 +84,7 @@ func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at 
 	rules := c.rules.Load()
 	f := Facts{At: at, Clock: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v), AllPaused: tx.House.Paused(),
 		Lengths: rules.pinLengths(v.ID, g.ID.Issuer)}
+	f.Degraded = tx.House.Degraded()
 	if g.ID.Issuer == gateway.HomeIssuer {
 		f.Policy = gateway.HomePolicy(rules.Doors)
 	} else {

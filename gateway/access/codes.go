@@ -39,6 +39,12 @@ func (r *Rules) share(door gateway.DoorID, iss gateway.IssuerID, length int) int
 	return most / max(1, r.Sharers[door])
 }
 
+// mayUseCards reports whether an issuer has leave for cards. Without, its cards are compared with
+// nothing, open nothing, and stand in nobody's way.
+func (c *documents) mayUseCards(iss gateway.IssuerID) bool {
+	return iss == gateway.HomeIssuer || c.rules.Load().Issuers[iss].Policy.StaticCredentials
+}
+
 // codesAt lists the doors that a grant's PIN and card are for: those of this gateway, and, of a
 // third party's grant, of its policy alone. For the others nothing is kept and nothing compared.
 func (c *documents) codesAt(g gateway.Grant) []gateway.DoorID {
@@ -76,6 +82,9 @@ func (c *documents) refusePIN(tx Tx, g gateway.Grant, at gateway.Reading) (refus
 // refuseCard holds a new card against the live ones of each door: one card, one grant. Residents
 // are told which door it opens already.
 func (c *documents) refuseCard(tx Tx, g gateway.Grant, at gateway.Reading) (refusal *gateway.Refusal, noted bool) {
+	if !c.mayUseCards(g.ID.Issuer) {
+		return nil, false
+	}
 	fate, noted := c.try(tx, g.ID, c.codesAt(g), newCode{
 		mac:   func(door gateway.DoorID) []byte { return c.mac.card(door, g.Card) },
 		guess: gateway.Guess{Issuer: g.ID.Issuer, Day: c.rules.Load().day(at), Card: true, Most: cardsADay},
@@ -112,6 +121,10 @@ func (c *documents) try(tx Tx, id gateway.GrantID, doors []gateway.DoorID, code 
 	own, taken := true, false
 	for _, door := range doors {
 		p, live := tx.Codes.Find(door, code.mac(door))
+		if live && p.Grant != id && p.Length == 0 && !c.mayUseCards(p.Grant.Issuer) {
+			tx.Codes.Wipe(p.Grant)
+			live = false
+		}
 		own = own && live && p.Grant == id
 		taken = taken || live && p.Grant != id
 	}
@@ -137,13 +150,18 @@ func (c *documents) keepCodes(tx Tx, g gateway.Grant, m making) {
 	if g.Status != gateway.GrantActive {
 		return
 	}
-	for _, door := range c.codesAt(g) {
-		p := gateway.PINRecord{Grant: g.ID, Door: door, Owner: m.owner, Duress: m.duress}
-		if !g.Card.IsZero() {
-			tx.Codes.Put(p, c.mac.card(door, g.Card))
+	p := gateway.PINRecord{Grant: g.ID, Owner: m.owner, Duress: m.duress}
+	if !g.Card.IsZero() {
+		for _, p.Door = range c.codesAt(g) {
+			mac := c.mac.card(p.Door, g.Card)
+			if _, taken := tx.Codes.Find(p.Door, mac); !taken { // it is only where there is no leave for it
+				tx.Codes.Put(p, mac)
+			}
 		}
-		if p.Length = g.PIN.Len(); p.Length > 0 {
-			tx.Codes.Put(p, c.mac.pin(door, g.PIN))
+	}
+	if p.Length = g.PIN.Len(); p.Length > 0 {
+		for _, p.Door = range c.codesAt(g) {
+			tx.Codes.Put(p, c.mac.pin(p.Door, g.PIN))
 		}
 	}
 }

@@ -2,32 +2,38 @@ package access
 
 import (
 	"context"
+	"slices"
 
 	"gardien/gateway"
 )
 
 // pin and card judge what may be guessed at a reader, in one way.
 func (a *attempt) pin(ctx context.Context, pin gateway.PIN) (gateway.Reason, error) {
-	return a.code(ctx, a.c.mac.pin(a.Door, pin), gateway.WrongPIN)
+	// A pause tells nobody which of third parties' PINs are good.
+	theirs := slices.Contains(a.c.rules.Load().pinLengths(a.Door, "any.third.party"), pin.Len())
+	return a.code(ctx, a.c.mac.pin(a.Door, pin), gateway.WrongPIN, theirs)
 }
 
 func (a *attempt) card(ctx context.Context, card gateway.Card) (gateway.Reason, error) {
-	return a.code(ctx, a.c.mac.card(a.Door, card), gateway.UnknownCredential)
+	return a.code(ctx, a.c.mac.card(a.Door, card), gateway.UnknownCredential, false)
 }
 
 // code judges a PIN or a card: lock-out, then its grant. One that nobody has is a failure
-// (P2, P3), and unknown is its reason.
-func (a *attempt) code(ctx context.Context, mac []byte, unknown gateway.Reason) (gateway.Reason, error) {
+// (P2, P3), and unknown is its reason. theirs says that it can only be a third party's.
+func (a *attempt) code(ctx context.Context, mac []byte, unknown gateway.Reason, theirs bool) (gateway.Reason, error) {
 	t, err := a.c.throttles.of(ctx, a.c.ledger, a.Reader, a.At)
 	if err != nil {
 		return "", err
 	}
-	if lockedOut(t, a.At) {
+	if lockedOut(t, a.At) || theirs && pausedToday(t, a.At, a.c.rules.Load().Zone) {
 		return gateway.LockedOut, nil
 	}
 	next, id := t, a.ID
 	a.repeats(mac)
 	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
+		if tx.House.Degraded() && shy(t, a.At, a.c.born) {
+			return gateway.LockedOut, false
+		}
 		p, rec, live := a.find(tx, mac)
 		if !live {
 			a.ID, a.Grant, a.sub, a.retry, a.repeat = id, gateway.GrantID{}, "", false, nil
@@ -68,7 +74,7 @@ func (a *attempt) find(tx Tx, mac []byte) (p gateway.PINRecord, rec gateway.Gran
 	}
 	a.Grant, a.sub = rec.ID, rec.Sub
 	a.continues()
-	return p, rec, a.alive(rec)
+	return p, rec, a.alive(rec) && !p.Unsure
 }
 
 // alive reports whether a code's grant may still open: a code that is over is as unknown as one

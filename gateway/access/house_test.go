@@ -67,6 +67,9 @@ func live(t *testing.T, change func(*gateway.Policy), f func(*house)) {
 		h.rules = access.Rules{Zone: zone, Doors: policy.Doors, Issuers: map[gateway.IssuerID]gateway.Issuer{colisX: {ID: colisX, Policy: policy}},
 			Sharers: map[gateway.DoorID]int{"front": 1, "side": 1},
 			Readers: map[gateway.DoorID][]access.Reader{"front": {{ID: "front-pad"}, {ID: "pad"}, {ID: "scanner", Texts: true}}, "side": {{ID: "side-pad"}}}}
+		h.check(h.store.Update(t.Context(), func(tx *store.Tx) error {
+			return tx.Residents.Put(gateway.Resident{ID: "ada", Name: "Ada", PairedAt: time.Now()}, []byte("token"))
+		}))
 		h.start()
 		defer func() { h.stop() }()
 		f(h)

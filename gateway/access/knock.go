@@ -107,8 +107,10 @@ func (k *knocks) tellNo(id gateway.GrantID, at time.Time) {
 	if k.vetoed == nil {
 		k.vetoed = map[gateway.GrantID]time.Time{}
 	}
-	if at.After(k.vetoed[id]) {
-		k.vetoed[id] = at
+	for _, id := range []gateway.GrantID{id, {Issuer: id.Issuer}} { // and its issuer's commands
+		if at.After(k.vetoed[id]) {
+			k.vetoed[id] = at
+		}
 	}
 	for _, d := range k.each {
 		if n := d.by[id]; n != nil && !n.admitted {

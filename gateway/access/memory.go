@@ -114,6 +114,8 @@ type House interface {
 	Paused() *gateway.Pause
 	// SetPaused replaces it; nil ends it.
 	SetPaused(*gateway.Pause) error
+	// Degraded reports whether the disk takes no writes, so that nothing is durable (D5).
+	Degraded() bool
 	// Quarantined reports whether third parties wait until a resident accepts what happened to
 	// the database (R1).
 	Quarantined() bool

@@ -25,6 +25,8 @@ type Facts struct {
 	Policy    gateway.Policy
 	Issuer    gateway.IssuerState
 	AllPaused *gateway.Pause // of all third parties, or the vacation
+	// Degraded: nothing that is decided now is durable, for the disk takes no writes (D5).
+	Degraded bool
 	// Quarantined: something happened to the database, and no resident has accepted it yet (R1).
 	Quarantined bool
 	PIN         *gateway.PINRecord // of the PIN that was typed, or that the grant has here
@@ -60,6 +62,9 @@ func Judge(f Facts) []Check {
 	checks = append(checks, f.pin(), f.static(), f.paused())
 	if f.Grant.ID.Issuer != gateway.HomeIssuer {
 		checks = append(checks, f.stale())
+	}
+	if f.Degraded {
+		checks = append(checks, f.durable())
 	}
 	checks = append(checks, f.doorState(), f.uses())
 	if f.Intake != nil {
@@ -292,6 +297,15 @@ func (f *Facts) stale() Check {
 	c.Detail = f.say("at %s, limit %s", f.local(from), f.Policy.OfflineLimit)
 	if f.At.Latest.Sub(from) > f.Policy.OfflineLimit || aheadOf(from, f.At) {
 		c.Reason = gateway.IssuerStale
+	}
+	return c
+}
+
+// durable keeps out whoever needs a durable record: third parties, and what opens so many times.
+func (f *Facts) durable() Check {
+	c := Check{Name: "durable record", Detail: "not needed"}
+	if f.Grant.ID.Issuer != gateway.HomeIssuer || f.Grant.Uses > 0 {
+		c.Reason, c.Detail = gateway.Fault, "the disk takes no writes: without a durable record nobody comes in but residents, and whom they let in without a limit"
 	}
 	return c
 }

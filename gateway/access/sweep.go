@@ -115,10 +115,19 @@ func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 		return 0, nil
 	}
 	return max(len(over), len(wipe)), c.ledger.Update(ctx, func(tx Tx) error {
+		same := func(g gateway.GrantRecord) bool { // no newer version has come since the look
+			now, found := tx.Grants.Get(g.ID)
+			return found && now.Version == g.Version
+		}
 		for _, g := range wipe {
-			tx.Codes.Wipe(g.ID)
+			if same(g) {
+				tx.Codes.Wipe(g.ID)
+			}
 		}
 		for _, g := range over {
+			if !same(g) {
+				continue
+			}
 			left, limited := g.UsesLeft()
 			if tx.Grants.MarkEnded(g.ID) && g.Status == gateway.GrantActive && !g.Block && !(limited && left == 0) {
 				tx.Record.AppendAt(at, gateway.Event{Type: gateway.GrantExpired, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub})

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"slices"
 	"time"
 
 	"gardien/gateway"
@@ -20,8 +21,26 @@ const (
 // resume adapts a throttle to the present boot: a lock-out that another boot
 // began runs anew from now, so that a power cut shortens nothing (P4).
 func resume(t gateway.Throttle, now gateway.Reading) gateway.Throttle {
-	if t.Boot != now.Boot && t.LockedFor > 0 {
+	if t.Boot == now.Boot {
+		return t
+	}
+	known := now.State != gateway.ClockUndecided
+	if known { // marks of a boot whose clock was ahead are as of now: else they would never age
+		t.Recent = slices.Clone(t.Recent)
+		for i, m := range t.Recent {
+			if m.At.After(now.Latest) {
+				t.Recent[i] = gateway.ThrottleMark{At: now.Wall, Boot: now.Boot, SinceBoot: now.SinceBoot}
+			}
+		}
+		if t.PausedAt.After(now.Latest) {
+			t.PausedAt = now.Wall
+		}
+	}
+	if n := len(t.Recent); t.LockedFor > 0 {
 		t.Locked = now.SinceBoot
+		if now.Settled && n > 0 && now.Earliest.Sub(t.Recent[n-1].At) >= t.LockedFor {
+			t.LockedFor = 0 // it was over
+		}
 	}
 	t.Boot = now.Boot
 	return t
@@ -48,6 +67,13 @@ func failed(t gateway.Throttle, now gateway.Reading) (next gateway.Throttle, loc
 	t.Locked = now.SinceBoot
 	t.Level++
 	return t, true
+}
+
+// shy reports whether a reader takes nothing while the disk takes no writes (D5): for a while
+// after the start, because a power cut has taken its memory away; and after ten failures, until a
+// resident lifts it.
+func shy(t gateway.Throttle, now gateway.Reading, born time.Duration) bool {
+	return now.SinceBoot-born < firstLockOut || len(recent(t, now)) >= alarmFailures && t.Spare == 0
 }
 
 // recent keeps the failures of the last 24 hours: by the boot clock within a boot,

@@ -94,12 +94,10 @@ func (u *Uplink) ask(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if head != "" {
-		if err := u.Outbox.Told(ctx, head); err != nil {
-			return err
-		}
+	if err := u.Outbox.Sent(ctx, log, next); err != nil || head == "" {
+		return err
 	}
-	return u.Outbox.Sent(ctx, log, next)
+	return u.Outbox.Told(ctx, head) // after the log's end is known: a rollback begins another log
 }
 
 // tell gives the cloud our word on the record, where it has changed and no letter takes it along.

@@ -16,6 +16,7 @@ type standing struct {
 	since   time.Duration // since boot, of that reading; where it was of an earlier boot, unknown
 	thisRun bool          // that reading was taken by this process
 	without bool          // time was not trusted since
+	jumped  time.Duration // the sum of what it was off since it stood at last
 }
 
 // count takes a reading.
@@ -27,10 +28,16 @@ func (s *standing) count(wall time.Time, since time.Duration, trusted bool) {
 	passed := wall.Sub(s.wall)
 	switch {
 	case s.wall.IsZero():
-	case s.thisRun && (passed-(since-s.since)).Abs() > maxJump, !s.thisRun && passed.Abs() > maxJump:
-		s.stood = 0
-	case s.thisRun && !s.without:
-		s.stood = min(s.stood+max(since-s.since, 0), settleFor)
+	case s.thisRun:
+		s.jumped += (passed - (since - s.since)).Abs()
+		if !s.without {
+			s.stood = min(s.stood+max(since-s.since, 0), settleFor)
+		}
+	case passed.Abs() > maxJump:
+		s.jumped = passed.Abs()
+	}
+	if s.jumped > maxJump { // at once, or by and by
+		s.stood, s.jumped = 0, 0
 	}
 	s.wall, s.since, s.thisRun, s.without = wall, since, true, false
 }
