@@ -84,6 +84,7 @@ type Event struct {
 	Attempt  AttemptID  `json:"attempt,omitempty"`
 	Reason   Reason     `json:"reason,omitempty"`
 	Device   string     `json:"device,omitempty"` // what went offline or came back
+	Late     bool       `json:"late,omitempty"`   // it is of a time when the disk took no writes, and was written later (D5)
 	Count    int        `json:"count,omitempty"`  // how many alike this line stands for, or failures so far
 	Sub      string     `json:"sub,omitempty"`
 	Resident ResidentID `json:"resident,omitempty"`

@@ -15,8 +15,9 @@ type Codes struct{ *core }
 func (tx Codes) Find(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
 	p := gateway.PINRecord{Door: door}
 	var owner, duress sql.NullString
-	if !tx.row("SELECT iss, jti, length, owner, duress FROM pins WHERE door = ? AND mac = ?", []any{door, mac},
-		&p.Grant.Issuer, &p.Grant.JTI, &p.Length, &owner, &duress) {
+	if !tx.row(`SELECT iss, jti, length, owner, duress, coalesce(owner, duress) IS NOT NULL
+			AND NOT EXISTS (SELECT 1 FROM residents WHERE id = coalesce(owner, duress) AND confirmed) FROM pins WHERE door = ? AND mac = ?`,
+		[]any{door, mac}, &p.Grant.Issuer, &p.Grant.JTI, &p.Length, &owner, &duress, &p.Unsure) {
 		return gateway.PINRecord{}, false
 	}
 	p.Owner, p.Duress = gateway.ResidentID(owner.String), gateway.ResidentID(duress.String)

@@ -61,6 +61,9 @@ func (s *Store) Head() int64 { return s.vitals.newest.Load() }
 // Healthy reports whether the last write succeeded.
 func (s *Store) Healthy() bool { return !s.vitals.sick.Load() }
 
+// Durable reports whether what is written now outlives a power cut: the disk takes writes.
+func (s *Store) Durable() bool { return !standsIn(s) }
+
 // Hung reports a commit that has taken longer than d.
 func (s *Store) Hung(d time.Duration) bool {
 	begun := s.vitals.begun.Load()
@@ -74,7 +77,7 @@ func (s *Store) Update(ctx context.Context, f func(*Tx) error) error { return s.
 // Follow runs f like Update, but without fsync: see the package comment.
 func (s *Store) Follow(ctx context.Context, f func(*Tx) error) error { return s.commit(ctx, false, f) }
 
-func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (err error) {
+func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) error {
 	if err := s.writer.takeWithin(ctx, writerWithin); err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
@@ -86,6 +89,15 @@ func (s *Store) commit(ctx context.Context, durable bool, f func(*Tx) error) (er
 		return errors.New("store: closed")
 	}
 	defer s.vitals.working()()
+	err := commitOnce(s, durable, f)
+	if err == nil || !s.vitals.sick.Load() || degrade(s, err) != nil {
+		return err
+	}
+	return commitOnce(s, durable, f) // by the stand-in: f asks whether it is one
+}
+
+// commitOnce runs a transaction, and leaves nothing behind where it fails.
+func commitOnce(s *Store, durable bool, f func(*Tx) error) (err error) {
 	if s.replaced {
 		if err := s.reload(); err != nil {
 			return s.failed(err)

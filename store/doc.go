@@ -17,6 +17,19 @@
 // chain head, open entries, entries per day, throttles), so that they share one
 // page and a decision writes three. Pages are small for the same reason.
 //
+// # A disk that takes no writes
+//
+// A database in memory stands in for the one on the disk, with all rows that are alive
+// and none of the record (D5, standin.go). It makes nothing durable, and whoever decides
+// asks [House.Degraded]. When the disk takes writes again, what happened goes into the
+// database, its events marked as late.
+//
+// # Recency
+//
+// A database that is older than what it once acknowledged is not trusted (R1): the
+// witness beside it, the end of its own record, and the gateway's word at its cloud bear
+// witness. What was taken away for good is in a file beside it (R3).
+//
 // # Memory of the dead
 //
 // The highest version of a grant stands for ever, so rows of grants are never

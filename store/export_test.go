@@ -36,8 +36,8 @@ func (s *Store) Scrub(ctx context.Context) error { return s.scrub(ctx) }
 
 // ReadersForTest bounds each kind of reader to so many connections.
 func (s *Store) ReadersForTest(n int) {
-	s.read.SetMaxOpenConns(n)
-	s.browse.SetMaxOpenConns(n)
+	s.files.Load().read.SetMaxOpenConns(n)
+	s.files.Load().browse.SetMaxOpenConns(n)
 }
 
 // Edit changes the database of a folder that no store has open, as another program could.
@@ -52,3 +52,15 @@ func Edit(dir, q string) error {
 
 // Commits counts the writer's.
 func (s *Store) Commits() int64 { return s.vitals.count.Load() }
+
+// Heal is what the Keeper tries while the disk takes no writes.
+func (s *Store) Heal(ctx context.Context) error { return heal(ctx, s) }
+
+// Abandon is a crash, as far as a process can do that to itself: nothing more is written.
+func (s *Store) Abandon() {
+	s.writer.take()
+	if s.bearer != nil {
+		s.bearer.close()
+		s.bearer = nil
+	}
+}

@@ -12,7 +12,7 @@ import (
 // Grants is what is remembered of grants.
 type Grants struct{ *core }
 
-const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, stripped, schedule, sub, holder, digest"
+const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, stripped, spoilt, schedule, sub, holder, digest"
 
 // Get reads what is remembered of a grant; false: nothing.
 func (tx Grants) Get(id gateway.GrantID) (gateway.GrantRecord, bool) {
@@ -47,9 +47,12 @@ func (tx Grants) Put(g gateway.Grant, digest []byte) {
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (iss, jti) DO UPDATE SET ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat,
 			nbf = excluded.nbf, exp = excluded.exp, uses = excluded.uses, schedule = excluded.schedule, sub = excluded.sub,
-			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0, stripped = 0`,
+			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0, stripped = 0, spoilt = 0`,
 		g.ID.Issuer, g.ID.JTI, g.Version, g.Status, doors, g.IssuedAt.Unix(), g.NotBefore.Unix(), g.NotAfter.Unix(),
 		g.Uses, tx.s.head.seq, schedule, orNull(g.Sub), orNull(g.Holder), digest)
+	if r := tx.s.removals; r != nil && r.has(r.grant(g.ID, g.Version)) && g.Status == gateway.GrantActive {
+		tx.exec("UPDATE grants SET block = 1 WHERE iss = ? AND jti = ?", g.ID.Issuer, g.ID.JTI) // it was taken away for good (R3)
+	}
 	if g.ID.Issuer == gateway.HomeIssuer && g.Status == gateway.GrantRevoked {
 		tx.takeAway(func(r *removals) removal { return r.grant(g.ID, g.Version) })
 	}
@@ -92,7 +95,7 @@ func (tx Grants) DeadCodes(over time.Time, limit int) []gateway.GrantRecord {
 	if !over.IsZero() {
 		end = over.Unix()
 	}
-	return tx.list("WHERE (uses > 0 AND used >= uses OR exp <= ?) AND (iss, jti) IN (SELECT iss, jti FROM pins) LIMIT ?", end, limit)
+	return tx.list("WHERE (uses > 0 AND (used >= uses OR spoilt) OR exp <= ?) AND (iss, jti) IN (SELECT iss, jti FROM pins) LIMIT ?", end, limit)
 }
 
 func (tx Grants) list(where string, args ...any) []gateway.GrantRecord {
@@ -117,12 +120,13 @@ type grantRow struct {
 	ver, iat, nbf, exp    int64
 	uses, used            int
 	block, stripped       bool
+	spoilt                bool
 	schedule, sub, holder sql.NullString
 	digest                []byte
 }
 
 func (r *grantRow) dest() []any {
-	return []any{&r.iss, &r.jti, &r.ver, &r.status, &r.doors, &r.iat, &r.nbf, &r.exp, &r.uses, &r.used, &r.block, &r.stripped,
+	return []any{&r.iss, &r.jti, &r.ver, &r.status, &r.doors, &r.iat, &r.nbf, &r.exp, &r.uses, &r.used, &r.block, &r.stripped, &r.spoilt,
 		&r.schedule, &r.sub, &r.holder, &r.digest}
 }
 
@@ -136,7 +140,7 @@ func (r *grantRow) record(void time.Time) (gateway.GrantRecord, error) {
 		},
 		Used: r.used, Block: r.block, Stripped: r.stripped, Digest: r.digest,
 	}
-	g.Spoilt = g.Uses > 0 && !void.IsZero() && !g.IssuedAt.After(void)
+	g.Spoilt = g.Uses > 0 && (r.spoilt || !void.IsZero() && !g.IssuedAt.After(void))
 	err := json.Unmarshal(r.doors, &g.Doors)
 	if r.schedule.Valid && err == nil {
 		err = json.Unmarshal([]byte(r.schedule.String), &g.Schedule)

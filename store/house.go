@@ -30,6 +30,9 @@ func (tx House) SetPaused(p *gateway.Pause) error {
 // database; "" where they are not. It is apart from a resident's pause, whose end does not end it.
 func (tx House) Quarantine() (why Quarantine) { tx.get("quarantine", &why); return why }
 
+// Degraded reports whether the disk takes no writes, so that nothing is durable (D5).
+func (tx House) Degraded() bool { return standsIn(tx.s) }
+
 // Quarantined reports whether there is one.
 func (tx House) Quarantined() bool { return tx.Quarantine() != "" }
 
@@ -124,17 +127,20 @@ func floorTime(text []byte) time.Time {
 // void is the iat up to which limited grants are void; zero: none.
 func (tx *core) void() (t time.Time) { tx.get("void", &t); return t }
 
-// voidBefore makes limited grants void that were made before the reading, with a
-// minute for issuers whose clock is ahead. Under an undecided clock nobody can
-// say how late it is, so all that exists, or claims a later iat than the floor,
-// falls under the pause that comes with it. The epoch rises above that of the database that
-// this one follows.
+// voidBefore makes limited grants void: those that are here, and those that come and were made
+// before the reading, with a minute for issuers whose clock is ahead. The epoch rises above that of
+// the database that this one follows.
 func (tx *core) voidBefore(r gateway.Reading, epoch int) {
 	at := r.Latest
 	if r.State == gateway.ClockUndecided {
 		at = r.Wall
 	}
-	tx.put("void", at.Add(time.Minute).UTC().Truncate(time.Second))
+	void := at.Add(time.Minute).UTC().Truncate(time.Second)
+	if was := tx.void(); was.After(void) {
+		void = was
+	}
+	tx.put("void", void)
+	tx.exec("UPDATE grants SET spoilt = 1 WHERE uses > 0") // whatever the clock shows
 	var mine int
 	tx.get("epoch", &mine)
 	tx.put("epoch", max(mine, epoch)+1)

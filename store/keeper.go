@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"path/filepath"
 	"time"
 )
 
@@ -29,12 +30,14 @@ func (k *Keeper) String() string { return "store" }
 // restarts the WAL is not a courier's.
 func (k *Keeper) Run(ctx context.Context) error {
 	s := k.store
-	db, err := sql.Open(driver, dsn(s.path, ""))
+	db, err := sql.Open(driver, dsn(filepath.Join(s.dir, FileName), "")) // opens nothing yet
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
+	again := time.NewTicker(healEvery)
+	defer again.Stop()
 	next := time.NewTimer(k.retain(ctx))
 	defer next.Stop()
 	look := time.NewTicker(idleFor / 4)
@@ -47,8 +50,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return nil
 		case <-next.C:
 			next.Reset(k.retain(ctx))
+		case <-again.C:
+			mend(ctx, s)
 		case <-look.C:
-			if !quiet.after(s.vitals.count.Load()) {
+			if standsIn(s) || !quiet.after(s.vitals.count.Load()) {
 				continue
 			}
 			if err := s.checkpointBeside(ctx, db, 1); err != nil && ctx.Err() == nil {
@@ -58,6 +63,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 			}
 			quiet.commits = s.vitals.count.Load()
 		case <-s.grown:
+			if standsIn(s) {
+				continue
+			}
 			if err := s.checkpointBeside(ctx, db, checkpointAt); err != nil && ctx.Err() == nil {
 				s.log.Warn("store: the write-ahead log grows until a checkpoint succeeds", "err", err)
 			}
@@ -104,7 +112,7 @@ func (k *Keeper) retain(ctx context.Context) time.Duration {
 	if k.retention <= 0 {
 		return retainEvery
 	}
-	if !r.Settled {
+	if !r.Settled || standsIn(s) {
 		return retainAgain
 	}
 	n, err := s.Retain(ctx, r.Earliest.Add(-k.retention))

@@ -20,6 +20,9 @@ import (
 // Backup writes a copy of the database, consistent as of one instant, to w. It holds
 // no keys: PINs in it are hashes under the device key, which stays in the state folder.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	if standsIn(s) {
+		return errStandIn
+	}
 	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".backup-*") // 0700
 	if err != nil {
 		return fmt.Errorf("store: backup: %w", err)
@@ -56,6 +59,9 @@ const MaxBackup = 4 << 30
 // them may have been used since the backup was made (D7). What a backup must not undo is
 // carried over from the present content: see carryOver.
 func (s *Store) Restore(ctx context.Context, r io.Reader) error {
+	if standsIn(s) {
+		return errStandIn
+	}
 	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".restore-*")
 	if err != nil {
 		return fmt.Errorf("store: restore: %w", err)
@@ -82,7 +88,7 @@ func (s *Store) Restore(ctx context.Context, r io.Reader) error {
 		return fmt.Errorf("store: restore: %w: the file is broken", ErrNotBackup)
 	}
 	staged.clock = s.clock
-	if mine, theirs := ownerOf(ctx, s.read), ownerOf(ctx, staged.read); mine != theirs {
+	if mine, theirs := ownerOf(ctx, s.files.Load().read), ownerOf(ctx, staged.files.Load().read); mine != theirs {
 		return fmt.Errorf("store: restore: %w: it belongs to %q, this is %q: put that gateway's keys folder into the state folder first",
 			ErrNotBackup, theirs, mine)
 	}
@@ -133,11 +139,12 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 		if err != nil {
 			return err
 		}
-		tx.carryOver(continued)
 		var epoch int
-		if err := stateOf(ctx, s.conn, "epoch", &epoch); err != nil {
+		var quarantine Quarantine
+		if err := errors.Join(stateOf(ctx, s.conn, "epoch", &epoch), stateOf(ctx, s.conn, "quarantine", &quarantine)); err != nil {
 			return err
 		}
+		tx.carryOver(continued, quarantine)
 		tx.voidBefore(s.clock.Read(), epoch)
 		tx.newLog(ctx, s)
 		tx.Record.Interrupt()
@@ -184,11 +191,14 @@ func continues(live *sql.Conn, backup head) (bool, error) {
 // carryOver keeps in a backup what it must not undo. Where the database in use did not continue
 // it, what was taken away since the backup is not known: third parties wait for a resident, and,
 // if the box has no list of who was removed there, residents for the console (R3).
-func (tx *Tx) carryOver(continued bool) {
+func (tx *Tx) carryOver(continued bool, quarantine Quarantine) {
 	for _, q := range carriedOver {
 		tx.exec(q)
 	}
-	if !continued && tx.House.Quarantine() == "" {
+	switch {
+	case quarantine != "":
+		tx.House.SetQuarantine(quarantine)
+	case !continued:
 		tx.House.SetQuarantine(Restored)
 	}
 	r := tx.s.removals
@@ -228,6 +238,14 @@ func (tx *core) newLog(ctx context.Context, live *Store) {
 	tx.put("log", newLogID())
 }
 
+// upsertGrants takes the versions that are higher in the other database.
+const upsertGrants = `INSERT INTO main.grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest)
+		SELECT iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest FROM live.grants
+		WHERE true ON CONFLICT (iss, jti) DO UPDATE SET
+		ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat, nbf = excluded.nbf, exp = excluded.exp,
+		uses = excluded.uses, block = excluded.block, ended = excluded.ended, stripped = excluded.stripped, schedule = excluded.schedule,
+		sub = excluded.sub, holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`
+
 // carriedOver is what a backup must not undo: the highest version of each grant, uses,
 // revocations and blocks, keys that an issuer rotated to, commands that came, pauses, lock-outs,
 // the day's entries and guesses, the floor.
@@ -236,12 +254,7 @@ var carriedOver = []string{
 		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,
 	`UPDATE grants SET used = max(grants.used, l.used), block = CASE WHEN l.ver = grants.ver THEN max(grants.block, l.block) ELSE grants.block END
 		FROM live.grants l WHERE l.iss = grants.iss AND l.jti = grants.jti`,
-	`INSERT INTO main.grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest)
-		SELECT iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest FROM live.grants
-		WHERE true ON CONFLICT (iss, jti) DO UPDATE SET
-		ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat, nbf = excluded.nbf, exp = excluded.exp,
-		uses = excluded.uses, block = excluded.block, ended = excluded.ended, stripped = excluded.stripped, schedule = excluded.schedule,
-		sub = excluded.sub, holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`,
+	upsertGrants,
 	`INSERT INTO main.issuers (iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
 			key_ver, key_set, key_file)
 		SELECT iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
@@ -254,7 +267,7 @@ var carriedOver = []string{
 	`INSERT OR IGNORE INTO main.commands SELECT * FROM live.commands`,
 	`DELETE FROM items`,
 	`DELETE FROM state WHERE key = 'feed'`,
-	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key IN ('cloud', 'quarantine', 'paused')`,
+	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key IN ('cloud', 'paused')`,
 	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key LIKE 'throttle/%' OR key LIKE 'entries/%' OR key LIKE 'guesses/%'`,
 	`INSERT INTO main.state (key, value) SELECT key, value FROM live.state WHERE key = 'floor' ON CONFLICT (key) DO UPDATE SET value = excluded.value WHERE excluded.value > value`,
 }
@@ -350,11 +363,16 @@ type Info struct {
 	Paused *gateway.Pause `json:"-"`
 	// Quarantine says what happened to the database that keeps third parties out.
 	Quarantine Quarantine `json:"-"`
+	// Degraded says why the disk takes no writes; "": it does.
+	Degraded string `json:"-"`
 }
 
 // About tells what status shows of the store.
 func (s *Store) About(ctx context.Context) (i Info, err error) {
 	i.SetAside = s.setAside
+	if in := s.standIn.Load(); in != nil {
+		i.Degraded = in.why
+	}
 	err = s.View(ctx, func(tx *Tx) error {
 		tx.get("log", &i.Log)
 		tx.get("epoch", &i.Epoch)

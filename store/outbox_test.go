@@ -75,7 +75,7 @@ func note(t *testing.T, s *store.Store, iss gateway.IssuerID, n int) {
 	t.Helper()
 	for range n {
 		update(t, s, func(tx *store.Tx) error {
-			return tx.Record.Append(gateway.Event{Type: gateway.GrantAdded, Issuer: iss, Grant: "g"})
+			return tx.Record.Append(gateway.Event{Type: gateway.GrantRejected, Issuer: iss, Grant: "g"})
 		})
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"gardien/gateway"
@@ -59,6 +58,7 @@ type canonical struct {
 	Door     gateway.DoorID     `json:"door,omitempty"`
 	Grant    string             `json:"grant,omitempty"`
 	Issuer   gateway.IssuerID   `json:"issuer,omitempty"`
+	Late     bool               `json:"late,omitempty"`
 	Prev     string             `json:"prev,omitempty"` // absent as stored: it is the row before
 	Reader   gateway.ReaderID   `json:"reader,omitempty"`
 	Reason   gateway.Reason     `json:"reason,omitempty"`
@@ -70,7 +70,7 @@ type canonical struct {
 
 func (c canonical) event() gateway.Event {
 	return gateway.Event{Seq: c.Seq, At: c.At, Clock: c.Clock, Boot: c.Boot, Type: c.Type, Door: c.Door, Reader: c.Reader,
-		Issuer: c.Issuer, Grant: c.Grant, Attempt: c.Attempt, Reason: c.Reason, Device: c.Device, Count: c.Count}
+		Issuer: c.Issuer, Grant: c.Grant, Attempt: c.Attempt, Reason: c.Reason, Device: c.Device, Count: c.Count, Late: c.Late}
 }
 
 // chain gives the hash of the event that follows prev, and the event as it is stored.
@@ -118,9 +118,16 @@ func (tx Record) AppendAt(r gateway.Reading, events ...gateway.Event) error {
 }
 
 func (tx *core) append(r gateway.Reading, e gateway.Event) {
+	if tx.write(r, e); tx.err == nil {
+		tx.trackEntry(e)
+	}
+}
+
+// write writes an event at the end of the record.
+func (tx *core) write(r gateway.Reading, e gateway.Event) {
 	at := r.Wall.In(tx.s.zone)
 	c := canonical{At: at.Format(gateway.TimeFormat), Attempt: e.Attempt, Boot: r.Boot, Clock: r.State, Count: e.Count,
-		Device: e.Device, Door: e.Door, Grant: e.Grant, Issuer: e.Issuer, Reader: e.Reader, Reason: e.Reason,
+		Device: e.Device, Door: e.Door, Grant: e.Grant, Issuer: e.Issuer, Late: e.Late, Reader: e.Reader, Reason: e.Reason,
 		Seq: tx.s.head.seq + 1, Type: e.Type}
 	var subSalt, resSalt []byte
 	subSalt, c.Sub = salted(e.Sub)
@@ -132,17 +139,45 @@ func (tx *core) append(r gateway.Reading, e gateway.Event) {
 	}
 	next := head{c.Seq, hash, tx.s.head.up, tx.s.head.n}
 	var up any
-	if tx.s.reports(e.Issuer) {
+	if tx.s.reports(e.Issuer) && !standsIn(tx.s) { // what a stand-in has goes up when it is in the database
 		next.up++
 		up = next.up
 	}
 	tx.exec("INSERT INTO events (seq, at, body, hash, sub, sub_salt, resident, resident_salt, up) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		c.Seq, at.UnixMilli(), string(body), hash[:], orNull(e.Sub), subSalt, orNull(string(e.Resident)), resSalt, up)
-	if tx.err != nil {
-		return
+	if tx.err == nil {
+		tx.s.head = next
 	}
-	tx.s.head = next
-	tx.trackEntry(e)
+}
+
+// appendLate writes the events of a stand-in, attached as live.
+func (tx *core) appendLate() error {
+	type late struct {
+		r gateway.Reading
+		e gateway.Event
+	}
+	var list []late
+	tx.each("SELECT body, sub, resident FROM live.events ORDER BY seq", nil, func(rows *sql.Rows) error {
+		var body string
+		var sub, resident sql.NullString
+		var c canonical
+		err := rows.Scan(&body, &sub, &resident)
+		if err == nil {
+			err = json.Unmarshal([]byte(body), &c)
+		}
+		if err != nil {
+			return err
+		}
+		at, err := time.Parse(gateway.TimeFormat, c.At)
+		e := c.event()
+		e.Sub, e.Resident, e.Late = sub.String, gateway.ResidentID(resident.String), true
+		list = append(list, late{gateway.Reading{Wall: at, State: c.Clock, Boot: c.Boot}, e})
+		return err
+	})
+	for _, l := range list {
+		tx.write(l.r, l.e)
+	}
+	return tx.err
 }
 
 // openEntry is an entry that is not over.
@@ -307,7 +342,7 @@ type Verification struct {
 // Verify walks the whole record: numbers without gaps, each hash over the one
 // before, each personal value behind its commitment, the end not cut off (L1).
 func (s *Store) Verify(ctx context.Context) (Verification, error) {
-	conn, err := s.browse.Conn(ctx)
+	conn, err := s.files.Load().browse.Conn(ctx)
 	if err != nil {
 		return Verification{}, fmt.Errorf("store: verify: %w", err)
 	}
@@ -398,39 +433,6 @@ func (r *eventRow) check(seq int64, prev [32]byte) string {
 func unhex(s string) (b [32]byte) {
 	hex.Decode(b[:], []byte(s))
 	return b
-}
-
-// watchers are told when the record has grown.
-type watchers struct {
-	mu   sync.Mutex
-	list map[chan struct{}]bool
-}
-
-func (w *watchers) wake() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for c := range w.list {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
-	}
-}
-
-// Watch delivers a token after the record has grown; stop ends it.
-func (s *Store) Watch() (grown <-chan struct{}, stop func()) {
-	c := make(chan struct{}, 1)
-	s.watchers.mu.Lock()
-	defer s.watchers.mu.Unlock()
-	if s.watchers.list == nil {
-		s.watchers.list = map[chan struct{}]bool{}
-	}
-	s.watchers.list[c] = true
-	return c, func() {
-		s.watchers.mu.Lock()
-		defer s.watchers.mu.Unlock()
-		delete(s.watchers.list, c)
-	}
 }
 
 // Retain strips what ended before the cutoff: events go from the front of the

@@ -78,6 +78,12 @@ func openRemovals(path string, mac MAC) (*removals, error) {
 	lines.Scan()
 	id, ok := strings.CutPrefix(lines.Text(), removedHeader)
 	if !ok || len(id) != len(newLogID()) {
+		// A creation that was cut off has no lines; anything else is kept for whoever can read it.
+		if fi, err := f.Stat(); err == nil && fi.Size() > int64(len(removedHeader))+64 {
+			if err := os.Rename(path, path+".broken"); err != nil {
+				return nil, err
+			}
+		}
 		return r, r.create()
 	}
 	r.id = id
@@ -90,9 +96,29 @@ func openRemovals(path string, mac MAC) (*removals, error) {
 	return r, lines.Err()
 }
 
+// inMemory goes on in another file, while this one's disk takes no writes.
+func (r *removals) inMemory(path string) (*removals, error) {
+	if size(path) == 0 {
+		if err := os.WriteFile(path, fmt.Appendf(nil, "%s%s\n", removedHeader, r.id), 0o600); err != nil {
+			return nil, err
+		}
+	}
+	m, err := openRemovals(path, r.mac)
+	if err != nil {
+		return nil, err
+	}
+	m.id = r.id
+	for hash, upTo := range r.upTo {
+		m.upTo[hash] = max(m.upTo[hash], upTo)
+	}
+	return m, nil
+}
+
 // create makes a new file, durably.
 func (r *removals) create() error {
-	r.id = newLogID()
+	if r.id == "" {
+		r.id = newLogID()
+	}
 	f, err := os.OpenFile(r.path, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -120,6 +146,14 @@ func (r *removals) add(list []removal) error {
 		return nil
 	}
 	f, err := os.OpenFile(r.path, os.O_APPEND|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // somebody has removed it: what is known goes into a new one
+		if err = r.create(); err == nil {
+			for hash, upTo := range r.upTo {
+				fmt.Fprintf(&text, "\n%s %d\n", hash, upTo)
+			}
+			f, err = os.OpenFile(r.path, os.O_APPEND|os.O_WRONLY, 0o600)
+		}
+	}
 	if err != nil {
 		return err
 	}
@@ -145,16 +179,36 @@ func (tx *core) takeAway(what func(*removals) removal) {
 // database is not the newest either, nobody knows who was removed: residents wait for the
 // console's word.
 func (s *Store) KeepRemovals(mac MAC) error {
-	r, err := openRemovals(filepath.Join(filepath.Dir(s.path), RemovedName), mac)
+	r, err := openRemovals(filepath.Join(s.dir, RemovedName), mac)
+	memory := filepath.Join(s.runtime, standInFolder)
+	if standsIn(s) {
+		if err != nil && diskTrouble(err) {
+			r, err = &removals{mac: mac, id: newLogID(), upTo: map[string]int64{}}, nil
+		}
+		if err == nil {
+			r, err = r.inMemory(filepath.Join(memory, RemovedName))
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("store: %s: %w", RemovedName, err)
 	}
 	s.removals = r
+	if s.runtime != "" && !standsIn(s) && size(filepath.Join(memory, FileName)) > 0 {
+		// A process of before has not lived to see the disk take writes again.
+		gone, err := r.inMemory(filepath.Join(memory, RemovedName))
+		if err == nil {
+			err = giveBack(context.Background(), s, filepath.Join(memory, FileName), gone)
+		}
+		if err != nil {
+			return err
+		}
+		os.RemoveAll(memory)
+	}
 	return s.Update(context.Background(), func(tx *Tx) error {
 		var of string
 		if tx.get("removals", &of); of != "" && of != r.id {
 			s.log.Warn("the list of what was removed is new, or another's: a restored backup may bring back who was removed before", "file", r.path)
-			if s.rolledBack != "" {
+			if tx.House.Quarantine() == RolledBack {
 				tx.exec("UPDATE residents SET confirmed = 0")
 			}
 		}

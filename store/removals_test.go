@@ -155,6 +155,8 @@ func TestR3_RemovedStaysRemoved(t *testing.T) {
 		if got := residentsOf(t, r); got != "Ada" {
 			t.Errorf("residents %q", got)
 		}
+		put(t, r, home, blocked) // whoever has their texts presents them again
+		gone(t, r, "Ada")
 	})
 	t.Run("on a box without the list", func(t *testing.T) {
 		r := openBox(t, t.TempDir(), c)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -22,7 +23,7 @@ func unusable(err error) error {
 	var file *fs.PathError
 	var e sqlite3.Error
 	switch {
-	case err == nil, errors.As(err, &broken), errors.As(err, &file), DiskTrouble(err):
+	case err == nil, errors.As(err, &broken), errors.As(err, &file), diskTrouble(err):
 		return err
 	case errors.As(err, &e) && slices.Contains([]sqlite3.ErrNo{sqlite3.ErrBusy, sqlite3.ErrLocked, sqlite3.ErrNomem, sqlite3.ErrPerm,
 		sqlite3.ErrInterrupt, sqlite3.ErrProtocol, sqlite3.ErrAuth}, e.Code):
@@ -91,7 +92,7 @@ func (i *inspector) schema() error {
 // rows holds every row of the tables that decide against its sum (R4).
 func (i *inspector) rows() error {
 	for _, table := range []string{"state", "grants", "pins", "residents", "issuers"} {
-		columns, err := i.columns(table)
+		columns, err := columnsOf(i.s.conn, table)
 		if err != nil {
 			return err
 		}
@@ -107,9 +108,11 @@ func (i *inspector) rows() error {
 	return nil
 }
 
-// columns lists a table's columns, in order, that are no sum.
-func (i *inspector) columns(table string) (list []string, err error) {
-	rows, err := i.s.conn.QueryContext(context.Background(), "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid", table)
+// columnsOf lists a table's columns, in order, that are no sum.
+func columnsOf(q interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
+}, table string) (list []string, err error) {
+	rows, err := q.QueryContext(context.Background(), "SELECT name FROM pragma_table_xinfo(?) WHERE hidden = 0 ORDER BY cid", table)
 	if err != nil {
 		return nil, err
 	}
@@ -146,12 +149,13 @@ func (i *inspector) recency() error {
 // byRecord says why the database is not what the record tells; "" if it is. What the
 // record has and the tables do not is noted in i.amends.
 func (i *inspector) byRecord() (string, error) {
-	if why, err := i.tail(); why != "" || err != nil {
-		return why, err
+	broken, err := i.tail()
+	if err != nil {
+		return "", err
 	}
 	a, why, err := i.s.newTx(nil).heldAgainstRecord(i.s.conn)
 	i.amends = a
-	return why, err
+	return cmp.Or(broken, why), err
 }
 
 // tail verifies the end of the chain.
@@ -163,6 +167,15 @@ func (i *inspector) tail() (string, error) {
 		}
 	}
 	next, prev := at.First, unhex(at.Prev)
+	var accepted savedHead // a break before it was told, and is no news
+	if b := i.s.small["accepted"]; b != nil {
+		if err := json.Unmarshal(b, &accepted); err != nil {
+			return "", fmt.Errorf("state \"accepted\": %w", err)
+		}
+	}
+	if accepted.Seq >= next {
+		next, prev = accepted.Seq+1, unhex(accepted.Hash)
+	}
 	if from := i.s.head.seq - tailEvents; from >= next {
 		hash, found, err := hashOf(i.s.conn, from)
 		if err != nil {

@@ -4,6 +4,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/mattn/go-sqlite3"
 )
@@ -32,6 +33,16 @@ func DiskTrouble(err error) bool {
 		return true
 	}
 	return false
+}
+
+// diskTrouble is DiskTrouble, of the operating system's own errors, too.
+func diskTrouble(err error) bool {
+	for _, e := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EIO, syscall.EDQUOT} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return DiskTrouble(err)
 }
 
 // copyInto overwrites dst's whole content with src's in one transaction of SQLite's

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"gardien/gateway"
@@ -34,9 +36,10 @@ type Store struct {
 	clock Clock
 	zone  *time.Location
 
-	read   *sql.DB // short looks: decisions, the feed, status, who asks
-	browse *sql.DB // lists and the record: who reads those waits for others who do, and for nobody else (A11)
-	write  *sql.DB
+	dir     string // state folder
+	runtime string // folder in memory
+	files   atomic.Pointer[files]
+	write   *sql.DB
 
 	writer turn // one at a time; it guards what follows
 	connection
@@ -61,6 +64,8 @@ type Store struct {
 	amends      amends
 	removals    *removals // nil until KeepRemovals
 
+	standIn atomic.Pointer[standIn] // in the place of a database whose disk takes no writes; nil: there is none
+
 	reports func(gateway.IssuerID) bool // whose events go up
 }
 
@@ -70,6 +75,9 @@ type Opts struct {
 	Zone  *time.Location
 	Log   *slog.Logger
 	Known bool // there has been a database here before: a missing one is a loss
+	// Runtime is a folder in memory, where a database stands in while the disk takes no writes
+	// (D5). "": none does, and nothing is decided meanwhile.
+	Runtime string
 }
 
 // Open opens the database, checks it (D2), migrates it forward, and sets a broken
@@ -79,7 +87,8 @@ func Open(o Opts) (*Store, error) {
 		o.Log = slog.Default()
 	}
 	s := &Store{connection: connection{path: filepath.Join(o.Dir, FileName), log: o.Log, stmts: map[string]*sql.Stmt{}, doubt: true}, zone: o.Zone,
-		writer: make(turn, 1), grown: make(chan struct{}, 1), reports: func(gateway.IssuerID) bool { return false }}
+		dir: o.Dir, writer: make(turn, 1), grown: make(chan struct{}, 1), reports: func(gateway.IssuerID) bool { return false }}
+	s.files.Store(&files{})
 	sweepCopies(s.path)
 	// SQLite takes an empty file for a new database, and deletes the WAL beside it.
 	missing := size(s.path) == 0
@@ -91,7 +100,7 @@ func Open(o Opts) (*Store, error) {
 	}
 	var broken *brokenError
 	if errors.As(err, &broken) {
-		if s.setAside, err = s.moveAside(); err == nil {
+		if s.setAside, err = moveAside(s); err == nil {
 			o.Log.Error("the database is broken and was set aside; third parties are paused until a resident resumes them",
 				"file", s.setAside, "cause", broken.error)
 			err = s.open()
@@ -100,9 +109,13 @@ func Open(o Opts) (*Store, error) {
 		s.setAside = "(the file was missing)"
 		o.Log.Error("the database is missing; a new one starts, with third parties paused until a resident resumes them", "file", s.path)
 	}
-	if err == nil && o.Known && s.setAside == "" && ownerOf(context.Background(), s.read) == "" {
+	if err == nil && o.Known && s.setAside == "" && ownerOf(context.Background(), s.files.Load().read) == "" {
 		// A start that set a database aside was cut off before it could say so in the new one.
 		s.setAside = "(the database is new, and this gateway is not)"
+	}
+	s.runtime = o.Runtime // from now on: until here a stand-in of before must not be replaced
+	if err != nil && diskTrouble(err) && o.Runtime != "" {
+		err = openStandIn(s, err)
 	}
 	if err != nil {
 		s.Close()
@@ -144,43 +157,22 @@ func dsn(path, extra string) string {
 }
 
 func (s *Store) open() error {
-	// SQLite gives the WAL and the shared memory the mode of this file.
-	f, err := os.OpenFile(s.path, os.O_CREATE|os.O_RDWR, 0o600)
+	h, err := openHandles(s.path, s.log)
 	if err != nil {
-		return err
-	}
-	if fi, err := f.Stat(); err == nil && fi.Mode().Perm()&0o077 != 0 {
-		f.Close()
-		return fmt.Errorf("%s has mode %04o: chmod 600 it, for it holds who comes when", s.path, fi.Mode().Perm())
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if s.write, err = sql.Open(driver, dsn(s.path, "&_txlock=immediate")); err != nil {
-		return err
-	}
-	s.write.SetMaxOpenConns(1)
-	if s.conn, err = s.write.Conn(context.Background()); err != nil {
 		return classify(err)
 	}
-	for _, step := range []func() error{s.setPageSize, s.readBack} {
-		if err := step(); err != nil {
-			return classify(err)
-		}
-	}
+	s.connection, s.write = h.connection, h.write
+	s.files.Store(&h.files)
 	look := inspector{s: s}
 	for _, step := range []func() error{s.quickCheck, s.migrate, look.schema, look.rows, s.loadState, s.loadHead, look.recency} {
 		if err := step(); err != nil {
 			return unusable(err)
 		}
 	}
-	if err := s.tryWrite(); err != nil {
-		return classify(err)
+	if s.rolledBack != "" { // the first that is written is that: see SetClock
+		return nil
 	}
-	if s.read, err = readers(s.path, 4); err == nil {
-		s.browse, err = readers(s.path, 2)
-	}
-	return err
+	return classify(s.tryWrite())
 }
 
 // readers opens up to n connections that cannot write.
@@ -213,7 +205,7 @@ func (s *Store) tryWrite() error {
 
 // moveAside renames the broken file and its companions, and gives the new name. It
 // does so before it closes them: SQLite leaves a file that has moved as it is.
-func (s *Store) moveAside() (string, error) {
+func moveAside(s *Store) (string, error) {
 	aside := fmt.Sprintf("%s.broken-%s", s.path, time.Now().UTC().Format("20060102T150405.000000000"))
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} {
 		if err := os.Rename(s.path+suffix, aside+suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -225,7 +217,8 @@ func (s *Store) moveAside() (string, error) {
 		s.conn = nil
 	}
 	s.Close()
-	s.write, s.read, s.browse = nil, nil, nil
+	s.write = nil
+	s.files.Store(&files{})
 	return aside, nil
 }
 
@@ -260,6 +253,7 @@ func (s *Store) SetClock(c Clock) error {
 func (tx *Tx) distrust(why Quarantine, event gateway.EventType, epoch int) error {
 	tx.voidBefore(tx.s.clock.Read(), epoch)
 	tx.House.SetQuarantine(why)
+	tx.put("accepted", savedHead{Seq: tx.s.head.seq, Hash: hex.EncodeToString(tx.s.head.hash[:])})
 	tx.beginLog()
 	return tx.Record.Append(gateway.Event{Type: event})
 }
@@ -267,11 +261,12 @@ func (tx *Tx) distrust(why Quarantine, event gateway.EventType, epoch int) error
 // Distrust writes that the database is older than what it once acknowledged, as a head proves that
 // this gateway has signed.
 func (tx *Tx) Distrust(h gateway.RecordHead) error {
+	tx.exec("UPDATE residents SET confirmed = 0") // the list of who was removed may be as old
 	return tx.distrust(RolledBack, gateway.DatabaseRolledBack, h.Epoch)
 }
 
-// RolledBack is how the database is found to be older than what it once acknowledged, at a start
-// or by somebody to whom it was told since; "" says that it was not.
+// RolledBack is how the start found the database to be older than what it once acknowledged; ""
+// says that it did not.
 func (s *Store) RolledBack() string { return s.rolledBack }
 
 // SetReporting says whose events go up to their issuer from now on. Use it before the first
@@ -289,16 +284,11 @@ func (s *Store) Close() error {
 		s.bearer.close()
 		s.bearer = nil
 	}
-	var errs []error
 	for _, st := range s.stmts {
 		st.Close()
 	}
 	s.stmts = map[string]*sql.Stmt{}
-	for _, db := range []*sql.DB{s.read, s.browse} {
-		if db != nil {
-			errs = append(errs, db.Close())
-		}
-	}
+	errs := []error{s.files.Load().close()}
 	if s.conn != nil {
 		s.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
 		errs = append(errs, s.conn.Close())

@@ -106,10 +106,14 @@ func (tx *core) each(q string, args []any, scan func(*sql.Rows) error) {
 
 // View runs f in a reader's transaction, for short looks: it waits for nobody who reads lists or
 // the record (A11).
-func (s *Store) View(ctx context.Context, f func(*Tx) error) error { return s.look(ctx, s.read, f) }
+func (s *Store) View(ctx context.Context, f func(*Tx) error) error {
+	return s.look(ctx, s.files.Load().read, f)
+}
 
 // Browse is View for whoever reads lists or the record.
-func (s *Store) Browse(ctx context.Context, f func(*Tx) error) error { return s.look(ctx, s.browse, f) }
+func (s *Store) Browse(ctx context.Context, f func(*Tx) error) error {
+	return s.look(ctx, s.files.Load().browse, f)
+}
 
 func (s *Store) look(ctx context.Context, db *sql.DB, f func(*Tx) error) error {
 	reader, err := db.BeginTx(ctx, nil)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -57,8 +58,8 @@ func readWitness(path string) (w witness, found bool, err error) {
 	}
 	defer f.Close()
 	b := make([]byte, witnessSize)
-	n, err := f.Read(b)
-	if err != nil && n > 0 {
+	n, err := io.ReadFull(f, b)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 		return w, false, err
 	}
 	text, sum, _ := bytes.Cut(bytes.TrimRight(b[:n], " \n"), []byte("} "))
@@ -71,7 +72,7 @@ func readWitness(path string) (w witness, found bool, err error) {
 
 // bearer writes the witness, after a commit and beside it: nobody at a door waits for it, and it
 // is not synced. The kernel writes it within half a minute; until then it speaks of an earlier
-// commit, which harms nothing.
+// commit, so that what a lying card loses with it goes unseen here: the cloud may know.
 type bearer struct {
 	path string
 	log  *slog.Logger

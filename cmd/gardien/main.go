@@ -202,5 +202,10 @@ func post[T any](cmd *cobra.Command, t *tool, path string, in any) (v T, err err
 }
 
 func (t *tool) act(cmd *cobra.Command, method, path string, in any) error {
-	return t.Do(cmd.Context(), method, path, in, nil)
+	done := api.Done{Durable: true}
+	err := t.Do(cmd.Context(), method, path, in, &done)
+	if err == nil && !done.Durable {
+		fmt.Fprintln(cmd.ErrOrStderr(), "note: the disk takes no writes: this acts now, and a power cut would undo it (gardien doctor)")
+	}
+	return err
 }

@@ -92,6 +92,8 @@ type ResidentService interface {
 type UpkeepService interface {
 	Info() Info
 	Status(context.Context) (Status, error)
+	// Durable reports whether what is done now outlives a power cut: the disk takes writes.
+	Durable() bool
 	// Descriptor is what an issuer needs to write to this gateway.
 	Descriptor(context.Context) (Descriptor, error)
 	EnrolInCloud(context.Context, CloudEnrolment) (CloudStatus, error)

@@ -49,7 +49,11 @@ func (c *Client) Do(ctx context.Context, method, path string, in, out any) error
 		if out == nil {
 			return nil
 		}
-		return json.NewDecoder(io.LimitReader(r, 64<<20)).Decode(out)
+		err := json.NewDecoder(io.LimitReader(r, 64<<20)).Decode(out)
+		if _, done := out.(*Done); done && errors.Is(err, io.EOF) {
+			return nil // 204
+		}
+		return err
 	})
 }
 

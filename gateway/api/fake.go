@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gardien/gateway"
@@ -22,6 +23,15 @@ type Fake struct {
 	acts    []string // what was done, and by whom
 	answers map[string]fakeAnswer
 	busy    chan struct{} // closed when it is not any more; nil: it is not
+	lax     atomic.Bool   // nothing is durable
+}
+
+// Lax makes nothing durable that is done from now on.
+func (f *Fake) Lax() {
+	f.lax.Store(true)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.acts = nil
 }
 
 type fakeAnswer struct {
@@ -312,6 +322,8 @@ func (f fakeResidents) Remember(_ context.Context, key, body string, a Answer) e
 	f.answers[key] = fakeAnswer{body, a}
 	return nil
 }
+
+func (f fakeUpkeep) Durable() bool { return !f.lax.Load() }
 
 func (fakeUpkeep) Info() Info { return Info{"gw-aaaaaaaaaa", Version} }
 

@@ -9,8 +9,9 @@ import (
 // route is one line of the API. It has answer or stream.
 type route struct {
 	web.Route
-	local  bool  // on the Unix socket only
-	limit  int64 // of the body; 0: maxBody
+	local bool  // on the Unix socket only
+	limit int64 // of the body; 0: maxBody
+
 	answer func(*request) (Answer, error)
 	stream func(http.ResponseWriter, *request) error
 }
@@ -47,6 +48,11 @@ func (s *Server) routes(sim Sim) []route {
 	list = append(list, s.houseRoutes()...)
 	if sim != nil {
 		list = append(list, simRoutes(sim)...)
+	}
+	for _, rt := range list {
+		if _, ok := rt.Responses[http.StatusNoContent]; ok && rt.answer != nil {
+			rt.Responses[http.StatusOK] = Done{}
+		}
 	}
 	return list
 }

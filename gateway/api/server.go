@@ -158,7 +158,7 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	key := r.Header.Get("Idempotency-Key")
 	// Nothing of a stranger is remembered for a day (I1): without a known caller a key is ignored.
 	if key == "" || r.Method != http.MethodPost || !c.known() {
-		a, err := rt.answer(req)
+		a, err := answered(s, rt, req)
 		if err != nil {
 			return err
 		}
@@ -196,7 +196,7 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 		return Fail(http.StatusConflict, "conflict", "this Idempotency-Key was used with another body")
 	}
 	if !found {
-		if a, err = rt.answer(r); err != nil {
+		if a, err = answered(s, rt, r); err != nil {
 			return err
 		}
 		if err := s.backend.Residents.Remember(context.WithoutCancel(r.Context()), scope, body, a); err != nil {
@@ -205,6 +205,16 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 	}
 	write(w, a)
 	return nil
+}
+
+// answered answers a request. Where something was done that needs no words, and the disk takes no
+// writes, it says that a power cut would undo it (D5).
+func answered(s *Server, rt route, r *request) (Answer, error) {
+	a, err := rt.answer(r)
+	if err == nil && a.Status == http.StatusNoContent && !s.backend.Upkeep.Durable() {
+		return reply(http.StatusOK, Done{})
+	}
+	return a, err
 }
 
 // inFlight lets one request a key through at a time.

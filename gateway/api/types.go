@@ -281,6 +281,11 @@ type Resident struct {
 	Confirmed bool `json:"confirmed"`
 }
 
+// Done answers what was done while the disk takes no writes, in place of 204 without a body.
+type Done struct {
+	Durable bool `json:"durable"` // false: it acts now, and a power cut would undo it
+}
+
 // Residents is a list of them.
 type Residents struct {
 	Residents []Resident `json:"residents"`

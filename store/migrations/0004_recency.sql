@@ -26,13 +26,14 @@ CREATE TABLE grants2 (
   block    INTEGER NOT NULL DEFAULT 0,  -- 1: deleted by a resident until a higher version
   ended    INTEGER NOT NULL DEFAULT 0,  -- 1: its end is in the record
   stripped INTEGER NOT NULL DEFAULT 0,  -- 1: what it said is gone, past its retention
+  spoilt   INTEGER NOT NULL DEFAULT 0,  -- 1: it has limited uses, which may have been spent unseen
   since    INTEGER NOT NULL DEFAULT 0,  -- the newest event when its first version came: what the record has of it comes later
   schedule TEXT,                        -- JSON, NULL: always
   sub      TEXT,                        -- personal; NULL: none, or forgotten
   holder   TEXT,
   digest   BLOB NOT NULL,
   sum      BLOB NOT NULL GENERATED ALWAYS AS
-    (row_sum(iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, since, schedule, sub, holder, digest)) STORED,
+    (row_sum(iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, spoilt, since, schedule, sub, holder, digest)) STORED,
   PRIMARY KEY (iss, jti)
 ) WITHOUT ROWID;
 INSERT INTO grants2 (iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, schedule, sub, holder, digest)

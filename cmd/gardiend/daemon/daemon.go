@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -129,10 +130,13 @@ func lockState(dir string) (release func(), err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
-	if err := os.Chmod(dir, 0o700); err != nil {
+	if err := os.Chmod(dir, 0o700); err != nil && !diskTrouble(err) {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil && diskTrouble(err) { // a card that has gone read-only (D5)
+		f, err = os.Open(filepath.Join(dir, "lock"))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
@@ -182,7 +186,7 @@ func (g *Gateway) open(ctx context.Context) error {
 // database's owner: what was set aside is marked so before it counts as ours.
 func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 	g.house = nil
-	if g.store, err = store.Open(store.Opts{Dir: g.cfg.Gateway.StateDir, Zone: g.cfg.Zone(), Log: g.log, Known: known}); err != nil {
+	if g.store, err = store.Open(store.Opts{Dir: g.cfg.Gateway.StateDir, Zone: g.cfg.Zone(), Log: g.log, Known: known, Runtime: runtimeDir(g.cfg)}); err != nil {
 		return err
 	}
 	g.keeper = g.store.Keeper(time.Duration(g.cfg.Retention))
@@ -212,6 +216,16 @@ func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 		return err
 	}
 	return g.begin()
+}
+
+// runtimeDir is a folder in memory that outlives the process: the one that systemd made, or that of
+// the socket.
+func runtimeDir(cfg *configs.Config) string {
+	dir, _, _ := strings.Cut(os.Getenv("RUNTIME_DIRECTORY"), ":")
+	if dir == "" {
+		dir = filepath.Dir(cfg.API.Socket)
+	}
+	return dir
 }
 
 func diskTrouble(err error) bool {

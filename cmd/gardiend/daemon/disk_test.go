@@ -6,44 +6,47 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"gardien/gateway"
+	"gardien/gateway/access"
 	"gardien/gateway/api"
 	"gardien/store/powercut"
 )
 
-// TestD5_StartWaitsForTheDisk starts the real gardiend on a disk that takes nothing. It
-// says so and stays, instead of a crash loop; when the disk heals it becomes ready by itself,
-// and its record is whole.
-func TestD5_StartWaitsForTheDisk(t *testing.T) {
+// TestD5_StartOnADeadCard starts the real gardiend on a disk that takes nothing. Residents come in,
+// nobody else does, and it says so; when the disk heals, all of it is in the record.
+func TestD5_StartOnADeadCard(t *testing.T) {
 	built, err := powercut.BuildShim(t.TempDir())
 	if errors.Is(err, powercut.ErrNoCompiler) {
 		t.Skip("skipped: ", err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	check(t, err)
 	h := build(t)
 	h.start(t)
+	made, err := h.access.Home(t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, PIN: true})
+	check(t, err)
+	family := made.PIN.Reveal()
+	made, err = h.access.Home(t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, PIN: true, Uses: 1})
+	check(t, err)
+	once := made.PIN.Reveal()
+	_, parcel := h.grant(t, 1, "front", "")
 	h.stop()
 	bin := filepath.Join(h.dir, "gardiend")
 	if out, err := exec.Command("go", "build", "-o", bin, "gardien/cmd/gardiend").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	trace := powercut.Trace{Shim: built, Dir: h.cfg.Gateway.StateDir, Log: filepath.Join(h.dir, "io.log"), Fault: filepath.Join(h.dir, "fault")}
-	if err := os.WriteFile(trace.Fault, []byte("any:ENOSPC:1"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	check(t, os.WriteFile(trace.Fault, []byte("any:EROFS:1"), 0o600))
 	cmd := exec.Command(bin, "--config", filepath.Join(h.dir, "g.yaml"))
 	cmd.Env = append(os.Environ(), trace.Env()...)
-	log := &signalled{want: "nothing opens until it does", seen: make(chan struct{})}
+	log := &signalled{want: "msg=ready", seen: make(chan struct{})}
 	cmd.Stderr = log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	check(t, cmd.Start())
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	defer func() { cmd.Process.Kill(); <-ended }()
@@ -53,24 +56,63 @@ func TestD5_StartWaitsForTheDisk(t *testing.T) {
 		ended <- err
 		t.Fatalf("it ended: %v\n%s", err, log)
 	case <-time.After(20 * time.Second):
-		t.Fatalf("it does not say what it waits for:\n%s", log)
-	}
-	if err := os.Remove(trace.Fault); err != nil {
-		t.Fatal(err)
+		t.Fatalf("it is not ready:\n%s", log)
 	}
 	client := api.NewClient(h.cfg.API.Socket)
 	defer client.Close()
-	for deadline := time.Now().Add(20 * time.Second); ; <-time.After(100 * time.Millisecond) {
-		var v api.Verification
-		if err := client.Do(t.Context(), "GET", "/v1/events/verification", nil, &v); err == nil {
-			if !v.OK || v.Events < 3 {
-				t.Errorf("the record: %+v", v)
+	do := func(method, path string, in, out any) {
+		t.Helper()
+		check(t, client.Do(t.Context(), method, path, in, out))
+	}
+	var st api.Status
+	if do("GET", "/v1/status", nil, &st); st.Database != "read-only" || !strings.Contains(strings.Join(st.Notes, "\n"), "the disk takes no writes") {
+		t.Errorf("status %q, %q", st.Database, st.Notes)
+	}
+	var granted api.Granted
+	if do("POST", "/v1/doors/front/attempts", struct{}{}, &granted); granted.Decision != "granted" {
+		t.Errorf("a resident: %+v", granted)
+	}
+	done := api.Done{Durable: true}
+	if do("POST", "/v1/pause", struct{}{}, &done); done.Durable {
+		t.Errorf("a pause: %+v", done)
+	}
+	do("POST", "/v1/resume", struct{}{}, &done)
+	time.Sleep(31 * time.Second) // in which readers take nothing, after a start
+	types := func(pin string) { do("POST", "/v1/sim/keys", api.SimKeys{Reader: "pad", Keys: pin + "#"}, &done) }
+	types(family)
+	types(once)
+	do("POST", "/v1/sim/scan", api.SimScan{Reader: "scanner", Text: parcel}, &done)
+	reasons := func() (list []string) {
+		var page api.Events
+		do("GET", "/v1/events?limit=1000", nil, &page)
+		for _, e := range page.Events {
+			if e.Type == gateway.AccessGranted || e.Type == gateway.AccessDenied {
+				list = append(list, strings.TrimSpace(string(e.Type)+" "+string(e.Reason)))
 			}
-			return
 		}
+		return list
+	}
+	want := []string{"access_granted", "access_granted", "access_denied fault", "access_denied fault"}
+	if got := reasons(); !slices.Equal(got, want) {
+		t.Errorf("while the disk takes nothing: %q, want %q\n%s", got, want, log)
+	}
+	check(t, os.Remove(trace.Fault))
+	for deadline := time.Now().Add(20 * time.Second); st.Database != "ok"; <-time.After(100 * time.Millisecond) {
+		do("GET", "/v1/status", nil, &st)
 		if time.Now().After(deadline) {
-			t.Fatalf("the disk has healed, and it is not ready:\n%s", log)
+			t.Fatalf("the disk has healed, and it is %q:\n%s", st.Database, log)
 		}
+	}
+	var v api.Verification
+	if do("GET", "/v1/events/verification", nil, &v); !v.OK {
+		t.Errorf("the record: %+v", v)
+	}
+	if got := reasons(); !slices.Equal(got, want) {
+		t.Errorf("in the record: %q, want %q", got, want)
+	}
+	types(once) // it was not spent meanwhile
+	if got := reasons(); len(got) != 5 || got[4] != "access_granted" {
+		t.Errorf("healed: %q", got)
 	}
 }
 

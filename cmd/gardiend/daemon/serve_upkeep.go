@@ -35,6 +35,9 @@ func Version() string {
 // Info implements api.UpkeepService.
 func (s upkeepService) Info() api.Info { return api.Info{ID: s.g.identity.ID, API: api.Version} }
 
+// Durable implements api.UpkeepService.
+func (s upkeepService) Durable() bool { return s.g.store.Durable() }
+
 // Status implements api.UpkeepService.
 func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 	about, err := s.g.store.About(ctx)
@@ -49,7 +52,10 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 	if s.g.board.UnderVoltage() {
 		note("the board had too little voltage: use a supply of its own for the strike, and a better one for the board")
 	}
-	if !s.g.store.Healthy() {
+	if about.Degraded != "" {
+		st.Database = "read-only"
+		note("the disk takes no writes, so that only residents come in, and whom they let in without a limit; what happens is kept in memory until it does, and a power cut takes that away: replace the card, or make room on it (df, dmesg): %s", about.Degraded)
+	} else if !s.g.store.Healthy() {
 		st.Database = "failing"
 		note("the database does not take writes, so nothing opens: check the disk (df, dmesg)")
 	}
