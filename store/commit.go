@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync/atomic"
 	"time"
-
-	"gardien/gateway"
 )
 
 // writerWithin is how long a commit waits for its turn: a decision that comes later is
@@ -119,8 +117,8 @@ func commitOnce(s *Store, durable bool, f func(*Tx) error) (err error) {
 		return s.failed(err)
 	}
 	if s.lost != nil {
-		tx.Record.AppendAt(*s.lost, gateway.Event{Type: gateway.DeviceOffline, Device: "database"})
-		tx.Record.Append(gateway.Event{Type: gateway.DeviceOnline, Device: "database"})
+		tx.Record.AppendAt(*s.lost, databaseOffline)
+		tx.Record.Append(databaseOnline)
 	}
 	if err := errors.Join(tx.err, f(tx)); err != nil {
 		s.abort(before)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"gardien/gateway"
 	"log/slog"
 	"net/url"
 	"os"
@@ -95,8 +96,17 @@ func degrade(s *Store, cause error) error {
 		}
 	}
 	s.log.Error("the disk takes no writes: residents still come in, nobody else does; what happens is kept in memory until it does (check df, dmesg, and the card)", "cause", cause)
-	return nil
+	lost := s.lost
+	if s.lost = nil; lost == nil {
+		return nil
+	}
+	return commitOnce(s, true, func(tx *Tx) error { return tx.Record.AppendAt(*lost, databaseOffline) })
 }
+
+var (
+	databaseOffline = gateway.Event{Type: gateway.DeviceOffline, Device: "database"}
+	databaseOnline  = gateway.Event{Type: gateway.DeviceOnline, Device: "database"}
+)
 
 // use takes handles of a database as the store's.
 func use(s *Store, h *handles) error {
@@ -203,11 +213,21 @@ func copyTables(conn *sql.Conn, from, to string) error {
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return err
 	}
-	at, err := json.Marshal(anchor{seq + 1, hex.EncodeToString(hash)})
-	if err == nil {
-		_, err = conn.ExecContext(ctx, "INSERT OR REPLACE INTO "+to+".state (key, value) VALUES ('anchor', ?)", at)
+	var saved savedHead
+	var b []byte
+	if conn.QueryRowContext(ctx, "SELECT value FROM "+from+".state WHERE key = 'head'").Scan(&b) == nil {
+		err = json.Unmarshal(b, &saved)
 	}
-	return err
+	saved.Seq, saved.Hash = seq, hex.EncodeToString(hash)
+	for key, v := range map[string]any{"anchor": anchor{seq + 1, saved.Hash}, "head": saved} {
+		if b, err = json.Marshal(v); err == nil {
+			_, err = conn.ExecContext(ctx, "INSERT OR REPLACE INTO "+to+".state (key, value) VALUES (?, ?)", key, b)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // openHandles opens a database, and makes it where there is none.
@@ -334,7 +354,8 @@ func giveBack(ctx context.Context, fresh *Store, standIn string, gone *removals)
 			tx.put("removals", fresh.removals.id)
 		}
 		tx.applyRemovals()
-		return tx.appendLate()
+		tx.appendLate()
+		return tx.Record.Append(databaseOnline)
 	})
 	if err == nil {
 		_, err = fresh.conn.ExecContext(ctx, "DETACH live")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -51,6 +52,7 @@ func standInChild(dir string) error {
 type standInRun struct {
 	dir, memory string
 	stood       bool
+	restarted   bool
 	unreadable  bool // what fails cannot be opened for reading either: there is no start
 }
 
@@ -122,6 +124,7 @@ func (r *standInRun) run(breaks func() error, heals func()) error {
 		if s, err = reopenIn(s, r); err != nil {
 			return fmt.Errorf("no start while the disk fails: %w", err)
 		}
+		r.restarted = !s.Durable()
 	}
 	r.stood = !s.Durable()
 	if r.unreadable && !r.stood { // all was written before it failed
@@ -191,6 +194,9 @@ func (r *standInRun) look(s *store.Store, entries int, degraded bool) error {
 	if err != nil || len(problems) > 0 {
 		return fmt.Errorf("%s (%v)", strings.Join(problems, ", "), err)
 	}
+	if v, err := s.Verify(ctx); err != nil || !v.OK {
+		return fmt.Errorf("the record: %+v %v", v, err)
+	}
 	if degraded {
 		return nil
 	}
@@ -199,13 +205,24 @@ func (r *standInRun) look(s *store.Store, entries int, degraded bool) error {
 		return err
 	}
 	granted := 0
+	var told []string
 	for _, e := range events {
-		if e.Type == gateway.AccessGranted && e.Resident == "ada" {
+		switch {
+		case e.Type == gateway.AccessGranted && e.Resident == "ada":
 			granted++
+		case e.Device == "database":
+			told = append(told, string(e.Type))
 		}
 	}
-	if v, err := s.Verify(ctx); err != nil || !v.OK || granted != entries {
-		return fmt.Errorf("%d entries in the record, want %d; %+v %w", granted, entries, v, err)
+	var want []string
+	if r.stood {
+		want = []string{"device_offline", "device_online"}
+		if r.restarted { // each process tells what it finds
+			want = []string{"device_offline", "device_offline", "device_online"}
+		}
+	}
+	if granted != entries || !slices.Equal(told, want) && !(r.restarted && slices.Equal(told, want[1:])) {
+		return fmt.Errorf("%d entries in the record, want %d; told %q, want %q", granted, entries, told, want)
 	}
 	return nil
 }

@@ -229,6 +229,8 @@ func (s *Store) SetClock(c Clock) error {
 	s.clock = c
 	why, event := SetAside, gateway.DatabaseSetAside
 	switch {
+	case standsIn(s):
+		return s.Update(context.Background(), func(tx *Tx) error { return tx.Record.Append(databaseOffline) })
 	case s.setAside != "":
 	case s.rolledBack != "":
 		why, event = RolledBack, gateway.DatabaseRolledBack

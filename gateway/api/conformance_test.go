@@ -182,6 +182,11 @@ func TestConformance(t *testing.T) {
 			t.Errorf("%s %s on a disk that takes no writes: %d %s", tt.method, tt.path, status, answer)
 		}
 	}
+	for method, path := range map[string]string{"GET": "/v1/backup", "POST": "/v1/restore"} {
+		if status, answer, _ := s.call(t, method, path, "SQLite format 3", "Content-Type", "application/vnd.sqlite3"); status != 409 {
+			t.Errorf("%s on a disk that takes no writes: %d %s", path, status, answer)
+		}
+	}
 	s.text.Complete()
 	want := []string{"veto front by r1", "lift pad by r1", "grant g2 by r1", "grant g2 by socket", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
 		"pause all by socket", "pause until 2090-01-01T00:00:00Z colis-x.example by r1", "pause until 2090-01-01T00:00:00Z all by socket",

@@ -349,13 +349,19 @@ func (f fakeUpkeep) ConfirmClock(_ context.Context, by Caller) (StatusClock, err
 	return StatusClock{State: gateway.ClockSynced}, f.act(by, "confirm", "clock", "clock")
 }
 
-func (fakeUpkeep) Backup(_ context.Context, w io.Writer) error {
+func (f fakeUpkeep) Backup(_ context.Context, w io.Writer) error {
+	if !f.Durable() {
+		return Fail(http.StatusConflict, "read-only", "the disk takes no writes")
+	}
 	_, err := io.WriteString(w, "SQLite format 3\x00")
 	return err
 }
 
 // Restore takes what looks like a database.
-func (fakeUpkeep) Restore(_ context.Context, r io.Reader) error {
+func (f fakeUpkeep) Restore(_ context.Context, r io.Reader) error {
+	if !f.Durable() {
+		return Fail(http.StatusConflict, "read-only", "the disk takes no writes")
+	}
 	b, err := io.ReadAll(r)
 	if err == nil && !bytes.HasPrefix(b, []byte("SQLite")) {
 		return Fail(http.StatusBadRequest, "bad-request", "this is no backup")

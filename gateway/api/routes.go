@@ -116,9 +116,9 @@ func (s *Server) houseRoutes() []route {
 		{Route: web.Route{Method: "POST", Path: "/v1/clock/confirm", Summary: "A resident's word that the system's clock is right now",
 			Responses: map[int]any{200: StatusClock{}}}, answer: s.confirmClock},
 		{Route: web.Route{Method: "GET", Path: "/v1/backup", Summary: "A copy of the database, without keys: application/vnd.sqlite3",
-			Responses: map[int]any{200: web.Kinds{databaseType: nil}}}, local: true, stream: s.backup},
+			Responses: map[int]any{200: web.Kinds{databaseType: nil}, 409: gateway.Problem{}}}, local: true, stream: s.backup},
 		{Route: web.Route{Method: "POST", Path: "/v1/restore", Summary: "Replace the database by a backup; limited grants from before become void",
-			Responses: map[int]any{204: nil, 400: gateway.Problem{}}}, local: true, stream: s.restore},
+			Responses: map[int]any{204: nil, 400: gateway.Problem{}, 409: gateway.Problem{}}}, local: true, stream: s.restore},
 	}
 }
 

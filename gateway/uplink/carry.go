@@ -103,7 +103,7 @@ func (u *Uplink) ask(ctx context.Context) error {
 // tell gives the cloud our word on the record, where it has changed and no letter takes it along.
 func (u *Uplink) tell(ctx context.Context, told *string) error {
 	head, err := u.Outbox.Head(ctx)
-	if err != nil || head == *told {
+	if err != nil || head == "" || head == *told {
 		return err
 	}
 	log, last, _, err := u.Outbox.Unsent(ctx, 0)

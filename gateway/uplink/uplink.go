@@ -31,7 +31,7 @@ type Outbox interface {
 	Unsent(ctx context.Context, limit int) (log string, last int64, list []gateway.Letter, err error)
 	// Sent moves the cursor of a log, back too.
 	Sent(ctx context.Context, log string, seq int64) error
-	// Head is the gateway's signed word on where its record ends durably.
+	// Head is the gateway's signed word on where its record ends durably; "": it has none now.
 	Head(context.Context) (string, error)
 	// Told is told the newest such word that the cloud has: a gateway that knows less now was
 	// rolled back. Words that are not its own prove nothing.

@@ -200,13 +200,21 @@ func (s upkeepService) ConfirmClock(ctx context.Context, by api.Caller) (api.Sta
 	return s.g.clockStatus(r), err
 }
 
+var errReadOnly = api.Fail(http.StatusConflict, "read-only", "the disk takes no writes, so that there is no backup and no restore now: check df, dmesg, and the card")
+
 // Backup implements api.UpkeepService.
 func (s upkeepService) Backup(ctx context.Context, w io.Writer) error {
+	if !s.Durable() {
+		return errReadOnly
+	}
 	return s.g.store.Backup(ctx, w)
 }
 
 // Restore implements api.UpkeepService.
 func (s upkeepService) Restore(ctx context.Context, r io.Reader) error {
+	if !s.Durable() {
+		return errReadOnly
+	}
 	err := s.g.store.Restore(ctx, r)
 	if errors.Is(err, store.ErrNotBackup) {
 		return api.Fail(http.StatusBadRequest, "bad-request", "%v", err)
