@@ -56,6 +56,9 @@ func (s *Store) Commits() int64 { return s.vitals.count.Load() }
 // Heal is what the Keeper tries while the disk takes no writes.
 func (s *Store) Heal(ctx context.Context) error { return heal(ctx, s) }
 
+// Mend is what the Keeper does every few seconds then.
+func (s *Store) Mend(ctx context.Context) { mend(ctx, s) }
+
 // Abandon is a crash, as far as a process can do that to itself: nothing more is written.
 func (s *Store) Abandon() {
 	s.writer.take()

@@ -36,8 +36,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 	defer db.Close()
 	db.SetMaxOpenConns(1)
-	again := time.NewTicker(healEvery)
-	defer again.Stop()
+	var again <-chan time.Time // while there is a stand-in
+	if standsIn(s) {
+		again = time.After(healEvery)
+	}
 	next := time.NewTimer(k.retain(ctx))
 	defer next.Stop()
 	look := time.NewTicker(idleFor / 4)
@@ -50,8 +52,10 @@ func (k *Keeper) Run(ctx context.Context) error {
 			return nil
 		case <-next.C:
 			next.Reset(k.retain(ctx))
-		case <-again.C:
-			mend(ctx, s)
+		case <-again:
+			if again = nil; !mend(ctx, s) {
+				again = time.After(healEvery)
+			}
 		case <-look.C:
 			if standsIn(s) || !quiet.after(s.vitals.count.Load()) {
 				continue
@@ -64,6 +68,9 @@ func (k *Keeper) Run(ctx context.Context) error {
 			quiet.commits = s.vitals.count.Load()
 		case <-s.grown:
 			if standsIn(s) {
+				if again == nil {
+					again = time.After(healEvery)
+				}
 				continue
 			}
 			if err := s.checkpointBeside(ctx, db, checkpointAt); err != nil && ctx.Err() == nil {

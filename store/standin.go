@@ -87,6 +87,10 @@ func degrade(s *Store, cause error) error {
 		s.bearer = nil
 	}
 	s.standIn.Store(in)
+	select { // the Keeper tries to mend it
+	case s.grown <- struct{}{}:
+	default:
+	}
 	if s.removals != nil {
 		gone, err := s.removals.inMemory(filepath.Join(s.runtime, standInFolder, RemovedName))
 		if err != nil {
@@ -416,11 +420,9 @@ func openStandIn(s *Store, cause error) error {
 // standsIn reports whether there is a stand-in.
 func standsIn(s *Store) bool { return s.standIn.Load() != nil }
 
-// mend heals where it is needed, and keeps the events that wait in bounds.
-func mend(ctx context.Context, s *Store) {
-	if !standsIn(s) {
-		return
-	}
+// mend tries to heal, and keeps the events that wait in bounds. It reports whether there is no
+// stand-in any more.
+func mend(ctx context.Context, s *Store) (done bool) {
 	if err := heal(ctx, s); err != nil && ctx.Err() == nil {
 		s.log.Debug("store: the disk takes no writes yet", "err", err)
 		err = s.Update(ctx, func(tx *Tx) error {
@@ -436,4 +438,5 @@ func mend(ctx context.Context, s *Store) {
 			s.log.Warn("store: events that wait are not kept in bounds", "err", err)
 		}
 	}
+	return !standsIn(s)
 }

@@ -286,8 +286,18 @@ func TestD5_ReadOnlyCard(t *testing.T) {
 		if err != nil {
 			t.Fatalf("clean %v: no start: %v", clean, err)
 		}
+		update(t, s, func(tx *store.Tx) error {
+			for range 2500 {
+				tx.Record.Append(gateway.Event{Type: gateway.DoorBell, Door: "front"})
+			}
+			return tx.Err()
+		})
 		if durable, err := enters(s, "ada"); err != nil || durable {
 			t.Errorf("clean %v: durable %v, %v", clean, durable, err)
+		}
+		s.Mend(t.Context())
+		if n := len(events(t, s)); n != 2000 {
+			t.Errorf("clean %v: %d events wait in memory", clean, n)
 		}
 		if got := residentsOf(t, s); got != "ada" {
 			t.Errorf("clean %v: residents %q", clean, got)
