@@ -170,6 +170,25 @@ func (l *loader) check(c *Config, o Opts) {
 	l.readers(c, bad)
 	l.pins(c, bad)
 	l.issuers(c, o, bad)
+	pinShares(c, bad)
+}
+
+// pinShares finds doors at which an issuer has no place for a single PIN (I2).
+func pinShares(c *Config, bad func(key, problem, remedy string)) {
+	for n, d := range c.Doors {
+		issuers, places := 0, 0
+		for _, i := range c.Issuers {
+			if slices.Contains(i.Doors, d.ID) {
+				issuers++
+			}
+		}
+		for _, length := range d.PIN.ThirdParty {
+			places = max(places, gateway.PINCapacity(length))
+		}
+		if places > 0 && places < issuers {
+			bad(fmt.Sprintf("doors[%d].pin.third_party", n), fmt.Sprintf("%d issuers share %d places for PINs", issuers, places), "name a greater length, such as 8")
+		}
+	}
 }
 
 // reported tells whether the key, or what it is part of, has a problem already: what

@@ -125,7 +125,8 @@ func (t *tool) unlockCmd() *cobra.Command {
 
 func (t *tool) vetoCmd() *cobra.Command {
 	return &cobra.Command{Use: "veto DOOR", Short: "Say no to whoever knocks at a door", Args: cobra.ExactArgs(1),
-		Long: `veto keeps whoever knocks at a door out, for three minutes from the knock on. Issuers with
+		Long: `veto keeps whoever knocks at a door out, there and at every other door, and whoever
+comes to it, for three minutes from now on. Issuers with
 "knock" in the configuration knock: the events knock and door_bell tell of it, and the
 door stays shut until the residents had their time.`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -101,8 +101,15 @@ func (s issuerService) PauseAll(ctx context.Context, by api.Caller, p *gateway.P
 			return errors.Join(tx.House.SetPaused(nil), tx.Record.Append(pauseEvent(nil, "", by)))
 		}
 		for _, id := range p.Keep {
-			if _, found := tx.Grants.Get(id); !found && tx.Err() == nil {
+			g, found := tx.Grants.Get(id)
+			left, limited := g.UsesLeft()
+			switch {
+			case tx.Err() != nil:
+				return tx.Err()
+			case !found:
 				return api.Fail(http.StatusBadRequest, "bad-request", "keep: there is no grant %s (gardien grant list)", id)
+			case g.Status != gateway.GrantActive || g.Block || g.Stripped || limited && left == 0 || s.g.clock.Read().In(g.Period) == gateway.PlaceOver:
+				return api.Fail(http.StatusBadRequest, "bad-request", "keep: grant %s opens nothing any more (gardien grant explain %[1]s)", id)
 			}
 		}
 		return errors.Join(tx.House.SetPaused(p), tx.Record.Append(pauseEvent(p, "", by)))
