@@ -144,6 +144,9 @@ func commitOnce(s *Store, durable bool, f func(*Tx) error) (err error) {
 	}
 	tx.committed()
 	s.lost = nil
+	if tx.people {
+		rosterWritten(s)
+	}
 	if durable && s.bearer != nil {
 		s.bearer.note(witnessOf(s.head, s.small))
 	}

@@ -28,7 +28,8 @@
 //
 // A database that is older than what it once acknowledged is not trusted (R1): the
 // witness beside it, the end of its own record, and the gateway's word at its cloud bear
-// witness. What was taken away for good is in a file beside it (R3).
+// witness. What was taken away for good is in a file beside it (R3), and so is a second
+// copy of whose devices open (D4).
 //
 // # Memory of the dead
 //

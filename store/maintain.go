@@ -171,6 +171,7 @@ func (s *Store) replace(ctx context.Context, staged *Store) error {
 		s.bearer.note(witnessOf(s.head, s.small))
 	}
 	s.watchers.wake()
+	rosterWritten(s)
 	// The WAL holds all of it: a start after a kill would have to go through that.
 	if _, err := checkpoint(ctx, s.conn, "TRUNCATE"); err != nil {
 		s.log.Info("store: the write-ahead log is moved into the file later", "err", err)
@@ -278,6 +279,7 @@ func (s *Store) Salvage() (n int) {
 	if s.setAside == "" {
 		return 0
 	}
+	defer func() { rosterWritten(s) }()
 	// A copy is read, with its WAL: SQLite might change the original. Beside an empty file
 	// it would delete the WAL, and a file that was cut it does not read: zeros stand in.
 	dir, err := os.MkdirTemp(filepath.Dir(s.path), ".salvage-*")
@@ -296,28 +298,14 @@ func (s *Store) Salvage() (n int) {
 		return 0
 	}
 	defer old.Close()
-	var of string
-	stateOf(context.Background(), old, "removals", &of) // unreadable: as if it were another box's
-	rows, err := old.Query("SELECT id, name, paired, token, NOT confirmed FROM residents")
-	if err != nil {
-		return 0
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var r gateway.Resident
-		var paired int64
-		var token []byte
-		if rows.Scan(&r.ID, &r.Name, &paired, &token, &r.Unconfirmed) != nil {
-			break
-		}
-		r.PairedAt = unix(paired)
+	for _, c := range residentsOf(old, s.dir) {
 		if k := s.removals; k != nil {
-			if k.has(k.resident(r.ID)) {
+			if k.has(k.resident(c.ID)) {
 				continue
 			}
-			r.Unconfirmed = r.Unconfirmed || of != k.id
+			c.Unconfirmed = c.Unconfirmed || c.removals != k.id
 		}
-		if s.Update(context.Background(), func(tx *Tx) error { return tx.Residents.Put(r, token) }) == nil {
+		if s.Update(context.Background(), func(tx *Tx) error { return tx.Residents.Put(c.Resident, c.token) }) == nil {
 			n++
 		}
 	}

@@ -203,7 +203,8 @@ func spoilt(t *testing.T, name string, files map[string]string, outside *int) (s
 		return false
 	}
 	s.Salvage()
-	if residentsOf(t, s) != "Ada" {
+	in, err := store.Look(context.Background(), s, func(tx *store.Tx) bool { _, in := tx.Residents.HasToken("ada", []byte("token")); return in })
+	if err != nil || !in {
 		*outside++
 	}
 	if s.SetAside() != "" {
@@ -274,8 +275,7 @@ func TestR4_FlippedBits(t *testing.T) {
 		}
 	}
 	t.Logf("%d flips in %d bytes: %d were set aside, a resident stays outside after %d", flips, len(file), aside, outside)
-	// Those that hit the definitions of the tables, or the residents' own page, cannot be read.
-	if aside > flips/3 || outside > flips/6 {
+	if aside > flips/3 || outside > 0 {
 		t.Errorf("too many")
 	}
 }

@@ -13,12 +13,14 @@ type Residents struct{ *core }
 
 // Put stores a paired resident with the keyed hash of its token.
 func (tx Residents) Put(r gateway.Resident, token []byte) error {
+	tx.people = true
 	tx.exec("INSERT INTO residents (id, name, token, paired, confirmed) VALUES (?, ?, ?, ?, ?)", r.ID, r.Name, token, r.PairedAt.Unix(), !r.Unconfirmed)
 	return tx.err
 }
 
 // Confirm takes the console's word that a resident lives here, and reports whether there was need of it.
 func (tx Residents) Confirm(id gateway.ResidentID) bool {
+	tx.people = true
 	return tx.exec("UPDATE residents SET confirmed = 1 WHERE id = ? AND confirmed = 0", id) == 1
 }
 
@@ -28,6 +30,7 @@ func (tx Residents) Remove(id gateway.ResidentID) bool {
 	if tx.exec("DELETE FROM residents WHERE id = ?", id) == 0 {
 		return false
 	}
+	tx.people = true
 	tx.takeAway(func(r *removals) removal { return r.resident(id) })
 	return true
 }

@@ -316,6 +316,7 @@ func heal(ctx context.Context, s *Store) error {
 	}
 	memory.close()
 	os.RemoveAll(filepath.Join(s.runtime, standInFolder))
+	rosterWritten(s)
 	s.watchers.wake()
 	s.log.Info("the disk takes writes again: what happened meanwhile is in the database")
 	return nil

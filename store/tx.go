@@ -30,6 +30,7 @@ type core struct {
 	err     error
 	pending []setting // of the state table, written together at the end
 	away    []removal // taken away for good
+	people  bool      // residents have changed
 }
 
 func (s *Store) newTx(reader *sql.Tx) *Tx {
