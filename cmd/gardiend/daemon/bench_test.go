@@ -285,7 +285,7 @@ func BenchmarkOpening(b *testing.B) {
 // fill adds grants of the carrier by hand.
 func fill(b *testing.B, dir string, n int) {
 	b.Helper()
-	db, err := sql.Open("sqlite3", "file:"+filepath.Join(dir, store.FileName)+"?_journal_mode=WAL&_synchronous=OFF")
+	db, err := sql.Open("gardien-sqlite3", "file:"+filepath.Join(dir, store.FileName)+"?_journal_mode=WAL&_synchronous=OFF")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -354,7 +354,7 @@ func BenchmarkStart(b *testing.B) {
 		starts = append(starts, time.Since(start))
 		h.stop()
 		start = time.Now()
-		db, err := sql.Open("sqlite3", "file:"+filepath.Join(h.cfg.Gateway.StateDir, store.FileName)+"?_journal_mode=WAL")
+		db, err := sql.Open("gardien-sqlite3", "file:"+filepath.Join(h.cfg.Gateway.StateDir, store.FileName)+"?_journal_mode=WAL")
 		if err != nil {
 			b.Fatal(err)
 		}
