@@ -2,8 +2,11 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
 	"database/sql"
 	"errors"
+	"fmt"
+	"log/slog"
 	"path/filepath"
 )
 
@@ -66,4 +69,22 @@ func (s *Store) Abandon() {
 		s.bearer.close()
 		s.bearer = nil
 	}
+}
+
+// SchemaSum is the one that a start wants, and that of this store.
+func (s *Store) SchemaSum() (want, have string, err error) {
+	text, err := schemaOf(s.conn)
+	return schemaSum, fmt.Sprintf("%x", sha256.Sum256([]byte(text))), err
+}
+
+// MigrateForTest makes a database by the migrations, and looks at nothing.
+func MigrateForTest(dir string) (*Store, error) {
+	h, err := openHandles(filepath.Join(dir, FileName), slog.Default())
+	if err == nil {
+		err = h.migrate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &Store{connection: h.connection}, nil
 }

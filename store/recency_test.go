@@ -352,3 +352,16 @@ func TestR4_RecordAgainstTables(t *testing.T) {
 		})
 	}
 }
+
+// TestSchemaSum: the start wants the schema that the migrations make. Whoever adds a migration puts
+// the new sum into sound.go.
+func TestSchemaSum(t *testing.T) {
+	s, err := store.MigrateForTest(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Conn().Close()
+	if want, have, err := s.SchemaSum(); err != nil || have != want {
+		t.Errorf("schemaSum is %q, want %q (%v)", want, have, err)
+	}
+}

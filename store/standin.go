@@ -220,7 +220,9 @@ func copyTables(conn *sql.Conn, from, to string) error {
 	var saved savedHead
 	var b []byte
 	if conn.QueryRowContext(ctx, "SELECT value FROM "+from+".state WHERE key = 'head'").Scan(&b) == nil {
-		err = json.Unmarshal(b, &saved)
+		if err := json.Unmarshal(b, &saved); err != nil {
+			return fmt.Errorf("state \"head\": %w", err)
+		}
 	}
 	saved.Seq, saved.Hash = seq, hex.EncodeToString(hash)
 	for key, v := range map[string]any{"anchor": anchor{seq + 1, saved.Hash}, "head": saved} {

@@ -2,7 +2,7 @@ package access
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"time"
 
 	"gardien/gateway"
@@ -59,72 +59,71 @@ const sweepAtOnce = 100
 // says which pauses ended, and which grants expired unused. Dates of issuers that turn out to lie
 // in the future are forgotten.
 func (c *Controller) Sweep(ctx context.Context) error {
-	if err := errors.Join(c.disprove(ctx), c.endPauses(ctx)); err != nil {
-		return err
-	}
 	for more := true; more && ctx.Err() == nil; {
-		n, err := c.sweepSome(ctx)
+		at := c.clock.Read()
+		d, err := c.due(ctx, at)
+		if err == nil && d.unproved {
+			err = c.ledger.Update(ctx, func(tx Tx) error { tx.House.Disprove(proved(at)); return tx.Err() })
+		}
+		if err == nil && d.pauses {
+			err = c.endPauses(ctx, at)
+		}
+		if err == nil {
+			err = c.sweepSome(ctx, at, d)
+		}
 		if err != nil {
 			return err
 		}
-		more = n == sweepAtOnce
+		more = max(len(d.over), len(d.dead)) == sweepAtOnce
 	}
 	return nil
 }
 
-// disprove forgets dates of issuers that are still to come, once the clock says so: a manifest of
-// 2099 would keep a silent issuer fresh for ever (T3).
-func (c *Controller) disprove(ctx context.Context) error {
-	at := c.clock.Read()
-	if at.State == gateway.ClockUndecided {
-		return nil
-	}
-	bound, some := at.Latest.Add(iatLeeway), false
-	err := c.ledger.View(ctx, func(tx Tx) error { some = tx.House.Unproved(bound); return nil })
-	if err != nil || !some {
-		return err
-	}
-	return c.ledger.Update(ctx, func(tx Tx) error { tx.House.Disprove(bound); return tx.Err() })
+// due is what a sweep has to do, found by one look.
+type due struct {
+	unproved   bool // issuers' dates are still to come: a manifest of 2099 would keep a silent one fresh for ever (T3)
+	pauses     bool // some have passed
+	over, dead []gateway.GrantRecord
 }
 
-// sweepSome sweeps some, and gives how many it found. What is surely over is told at once; its
-// codes, which nobody could bring back, are wiped once time is settled (I6). Until then the rule
-// refuses them.
-func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
-	at := c.clock.Read()
-	var over, dead []gateway.GrantRecord
+// proved is up to when an issuer's date may be true.
+func proved(at gateway.Reading) time.Time { return at.Latest.Add(iatLeeway) }
+
+// due looks. What is surely over is told at once; its codes, which nobody could bring back, are
+// wiped once time is settled (I6). Until then the rule refuses them. A PIN that may still be tried
+// again within its grace is left alone.
+func (c *Controller) due(ctx context.Context, at gateway.Reading) (d due, err error) {
 	var wipeAfter time.Time
 	if at.Settled {
 		wipeAfter = at.Earliest
 	}
 	err = c.ledger.View(ctx, func(tx Tx) error {
-		over, dead = tx.Grants.Ending(at.Earliest, sweepAtOnce), tx.Grants.DeadCodes(wipeAfter, sweepAtOnce)
+		d.unproved = at.State != gateway.ClockUndecided && tx.House.Unproved(proved(at))
+		all, each := passed(tx, at)
+		d.pauses = all || len(each) > 0
+		d.over, d.dead = tx.Grants.Ending(at.Earliest, sweepAtOnce), tx.Grants.DeadCodes(wipeAfter, sweepAtOnce)
 		return nil
 	})
-	if err != nil {
-		return 0, err
+	d.dead = slices.DeleteFunc(d.dead, c.graced)
+	return d, err
+}
+
+// sweepSome ends what is over and wipes what is dead.
+func (c *Controller) sweepSome(ctx context.Context, at gateway.Reading, d due) error {
+	if len(d.over)+len(d.dead) == 0 {
+		return nil
 	}
-	// A PIN that may still be tried again within its grace is left alone.
-	wipe := dead[:0]
-	for _, g := range dead {
-		if !c.graced(g) {
-			wipe = append(wipe, g)
-		}
-	}
-	if len(over)+len(wipe) == 0 {
-		return 0, nil
-	}
-	return max(len(over), len(wipe)), c.ledger.Update(ctx, func(tx Tx) error {
+	return c.ledger.Update(ctx, func(tx Tx) error {
 		same := func(g gateway.GrantRecord) bool { // no newer version has come since the look
 			now, found := tx.Grants.Get(g.ID)
 			return found && now.Version == g.Version
 		}
-		for _, g := range wipe {
+		for _, g := range d.dead {
 			if same(g) {
 				tx.Codes.Wipe(g.ID)
 			}
 		}
-		for _, g := range over {
+		for _, g := range d.over {
 			if !same(g) {
 				continue
 			}
@@ -137,24 +136,16 @@ func (c *Controller) sweepSome(ctx context.Context) (n int, err error) {
 	})
 }
 
+// passed tells whether the pause of all has surely passed, and whose of the issuers'.
+func passed(tx Tx, at gateway.Reading) (all bool, each []gateway.IssuerID) {
+	return tx.House.Paused().Passed(at), tx.Issuers.PausesOver(at.Earliest)
+}
+
 // endPauses removes the pauses that have surely passed. No decision waits for it: each holds a
 // pause against its own reading.
-func (c *Controller) endPauses(ctx context.Context) error {
-	at := c.clock.Read()
-	over := func(tx Tx) (all bool, each []gateway.IssuerID) {
-		return tx.House.Paused().Passed(at), tx.Issuers.PausesOver(at.Earliest)
-	}
-	due := false
-	err := c.ledger.View(ctx, func(tx Tx) error {
-		all, each := over(tx)
-		due = all || len(each) > 0
-		return nil
-	})
-	if err != nil || !due {
-		return err
-	}
+func (c *Controller) endPauses(ctx context.Context, at gateway.Reading) error {
 	return c.ledger.Update(ctx, func(tx Tx) error {
-		all, each := over(tx)
+		all, each := passed(tx, at)
 		if all {
 			tx.House.SetPaused(nil)
 			tx.Record.AppendAt(at, gateway.Event{Type: gateway.IssuerResumed})
