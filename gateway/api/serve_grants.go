@@ -55,7 +55,7 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 	case req.NotAfter == nil && req.Schedule == nil:
 		return Answer{}, web.BadRequest("not_after: say when the grant ends, or give a schedule")
 	case req.Uses != nil && (*req.Uses < 1 || *req.Uses > 1<<20):
-		return Answer{}, web.BadRequest("uses: want a number from 1 to 1048576, or leave it out for as often as wanted")
+		return Answer{}, web.BadRequest("uses: want a number from 1 on, at most 1048576, or leave it out for as often as wanted")
 	case req.Resident != "" && !req.PIN:
 		return Answer{}, web.BadRequest("resident: it is for that resident's own PIN, so ask for one (\"pin\": true)")
 	case req.Resident != "" && req.Holder != "":
