@@ -107,9 +107,9 @@ func columnsOf(q interface {
 	return list, rows.Err()
 }
 
-// tailEvents is how many of the newest events are verified at the start: more than the
-// write-ahead log holds, and so more than a card can lose that lies about a flush.
-const tailEvents = 10_000
+// tailEvents is how many of the newest events are verified at the start: several times what the
+// write-ahead log holds in its room, and so more than a card loses that lies about a flush.
+const tailEvents = 2_500
 
 // recency holds the database against what is known of it elsewhere: the record, and the witness
 // (R1, R4).
