@@ -143,10 +143,14 @@ func newStandIn(dir string, fill func(h *handles, dir string) error, log *slog.L
 func fillFrom(of string) func(h *handles, dir string) error {
 	return func(h *handles, dir string) error {
 		source, err := readable(of, dir)
-		if err != nil {
-			return err
+		if err == nil {
+			err = copyAlive(h.conn, source, "live", "main", "live")
 		}
-		return copyAlive(h.conn, source, "live", "main", "live")
+		copies, _ := filepath.Glob(filepath.Join(dir, "copy.db*")) // they would stay in memory
+		for _, name := range copies {
+			os.Remove(name)
+		}
+		return err
 	}
 }
 

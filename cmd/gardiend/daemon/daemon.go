@@ -134,7 +134,8 @@ func lockState(dir string) (release func(), err error) {
 		return nil, fmt.Errorf("state folder: %w", err)
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil && diskTrouble(err) { // a card that has gone read-only (D5)
+	readOnly := err != nil && diskTrouble(err)
+	if readOnly { // a card that has gone read-only (D5)
 		f, err = os.Open(filepath.Join(dir, "lock"))
 	}
 	if err != nil {
@@ -145,6 +146,9 @@ func lockState(dir string) (release func(), err error) {
 		return nil, fmt.Errorf("another gardiend runs on %s: stop it first (systemctl stop gardiend)", dir)
 	}
 	// For whoever finds this process hung: see endHung.
+	if readOnly {
+		return func() { f.Close() }, nil
+	}
 	if err := errors.Join(f.Truncate(0), writeAt(f, fmt.Sprintln(os.Getpid()))); err != nil && !diskTrouble(err) {
 		f.Close()
 		return nil, fmt.Errorf("state folder: %w", err)

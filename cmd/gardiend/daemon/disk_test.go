@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,4 +142,45 @@ func (s *signalled) String() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.text.String()
+}
+
+// TestD5_ReadOnlyMount: the state folder lies on a file system that is mounted read-only. What
+// Go writes there by itself keeps the daemon from starting no more than what SQLite does: the shim of
+// the test above does not see that.
+func TestD5_ReadOnlyMount(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("skipped: only root mounts a file system")
+	}
+	h := build(t)
+	state := filepath.Join(h.dir, "state")
+	check(t, os.Mkdir(state, 0o700))
+	if err := syscall.Mount("tmpfs", state, "tmpfs", 0, "mode=0700"); err != nil {
+		t.Skip("skipped: ", err)
+	}
+	t.Cleanup(func() { syscall.Unmount(state, syscall.MNT_DETACH) })
+	remount := func(flags uintptr) { t.Helper(); check(t, syscall.Mount("", state, "", syscall.MS_REMOUNT|flags, "")) }
+	database := func() string {
+		t.Helper()
+		st, err := h.backend().Upkeep.Status(t.Context())
+		check(t, err)
+		return st.Database
+	}
+	h.start(t)
+	h.stop()
+	remount(syscall.MS_RDONLY)
+	h.start(t)
+	if o := h.access.Present(t.Context(), "front", gateway.ReaderApp, gateway.ResidentCredential{}); !o.Granted || database() != "read-only" {
+		t.Errorf("%+v, database %q", o, database())
+	}
+	remount(0)
+	for deadline := time.Now().Add(20 * time.Second); database() != "ok"; <-time.After(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the disk takes writes again, and the database is %q", database())
+		}
+	}
+	events, err := h.store.Events(t.Context(), 0, 100)
+	check(t, err)
+	if !slices.ContainsFunc(events, func(e gateway.Event) bool { return e.Late && e.Type == gateway.AccessGranted }) {
+		t.Errorf("the entry is not in the record: %+v", events)
+	}
 }
