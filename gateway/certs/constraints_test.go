@@ -82,6 +82,28 @@ func TestW6_CAIsForThisHouseOnly(t *testing.T) {
 	}
 }
 
+// W6: the CA makes no other CA.
+func TestW6_NoOtherCA(t *testing.T) {
+	h := mustOpen(t, opts(t.TempDir(), at(synced(moved))))
+	middle, key := rogue(t, h, func(c *x509.Certificate) {
+		c.Subject.CommonName, c.DNSNames, c.IsCA, c.KeyUsage = "middle", nil, true, x509.KeyUsageCertSign
+	})
+	template := *leafOf(t, h)
+	template.RawSubject, template.SerialNumber = nil, serial()
+	leaf, err := sign(&template, middle, &h.leafKey.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	roots.AddCert(caOf(t, h))
+	between.AddCert(middle)
+	_, err = leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, DNSName: ownName, CurrentTime: moved})
+	var invalid x509.CertificateInvalidError
+	if !errors.As(err, &invalid) || invalid.Reason != x509.TooManyIntermediates {
+		t.Errorf("a leaf of another CA: %v", err)
+	}
+}
+
 // W6: what stands in the certificates.
 func TestW6_Shape(t *testing.T) {
 	h := mustOpen(t, opts(t.TempDir(), at(synced(moved))))
