@@ -10,22 +10,28 @@ import (
 	"testing"
 )
 
-// analyze runs systemd-analyze on the unit, with a program where the unit expects it.
+// analyze runs systemd-analyze on the service, with a program where it expects one, and with
+// its socket beside it.
 func analyze(t *testing.T, args ...string) string {
 	t.Helper()
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not here")
 	}
-	unit, err := os.ReadFile("gardiend.service")
-	if err != nil {
-		t.Fatal(err)
-	}
+	unit, socket := unit(t, "gardiend.service"), unit(t, "gardien-web.socket")
 	// verify wants ExecStart's program to exist.
-	text := strings.ReplaceAll(string(unit), "/usr/bin/gardiend", "/bin/true")
-	name := filepath.Join(t.TempDir(), "gardiend.service")
-	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
+	dir := t.TempDir()
+	name := filepath.Join(dir, "gardiend.service")
+	for path, text := range map[string]string{
+		name:                                     strings.ReplaceAll(unit, "/usr/bin/gardiend", "/bin/true"),
+		filepath.Join(dir, "gardien-web.socket"): socket,
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if args[0] == "verify" {
+		args = append(args, filepath.Join(dir, "gardien-web.socket"))
 	}
 	out, err := exec.Command(tool, append(args, name)...).CombinedOutput()
 	if err != nil {
@@ -34,9 +40,18 @@ func analyze(t *testing.T, args ...string) string {
 	return string(out)
 }
 
+func unit(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
 func TestUnitVerifies(t *testing.T) {
 	for _, line := range strings.Split(strings.TrimSpace(analyze(t, "verify", "--man=no")), "\n") {
-		if strings.Contains(line, "gardiend.service") {
+		if strings.Contains(line, "gardien") {
 			t.Error(line)
 		}
 	}
@@ -58,13 +73,31 @@ func TestS1_Exposure(t *testing.T) {
 // What --check refuses is told before the start, and does not prevent it: the daemon itself
 // decides what is one part's trouble (a key file, a line) and what is everybody's.
 func TestCheckPreventsNoStart(t *testing.T) {
-	unit, err := os.ReadFile("gardiend.service")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, line := range strings.Split(string(unit), "\n") {
+	for _, line := range strings.Split(unit(t, "gardiend.service"), "\n") {
 		if strings.HasPrefix(line, "ExecStartPre=") && !strings.HasPrefix(line, "ExecStartPre=-") {
 			t.Errorf("%q keeps the daemon from starting", line)
 		}
+	}
+}
+
+// Each of these lines was seen to matter under a real systemd: without PartOf a connection revives
+// a daemon that was stopped, an [Install] section would do the same after a boot, Requires shuts the house
+// for a port, and the default start limit takes the ports away at the fifth restart in 10 s.
+func TestS2_SocketFollowsTheDaemon(t *testing.T) {
+	service, socket := unit(t, "gardiend.service"), unit(t, "gardien-web.socket")
+	for _, line := range []string{"ListenStream=443", "ListenStream=80", "BindIPv6Only=both", "Accept=no", "Service=gardiend.service",
+		"PartOf=gardiend.service", "StartLimitIntervalSec=0"} {
+		if !strings.Contains(socket, "\n"+line+"\n") {
+			t.Errorf("the socket lacks %s", line)
+		}
+	}
+	if strings.Contains(socket, "[Install]") {
+		t.Error("the socket starts at boot, whether the daemon is enabled or not")
+	}
+	if !strings.Contains(service, "\nWants=gardien-web.socket\n") || !regexp.MustCompile(`(?m)^After=.* gardien-web\.socket$`).MatchString(service) {
+		t.Error("the daemon does not ask for its socket, or not before it starts")
+	}
+	if regexp.MustCompile(`(?m)^(Requires|Requisite|BindsTo|Sockets)=`).MatchString(service) {
+		t.Error("a port that somebody else has keeps the daemon from starting")
 	}
 }
