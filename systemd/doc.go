@@ -4,9 +4,9 @@
 //
 // # Ports 443 and 80
 //
-// gardiend.service wants gardien-web.socket, and the socket is part of the service: it comes
-// with a start, goes with a stop, and comes again with a restart. It has no [Install] section,
-// so nothing starts it but the service. While the socket is there the service runs or is about
-// to: no connection revives a service that was stopped. A port that somebody else has fails
-// the socket, both ports of it, and not the service.
+// gardiend.service wants gardien-web.socket and gardien-web-80.socket, and they are part of the
+// service: they come with a start, go with a stop, and come again with a restart. They have no
+// [Install] section, so nothing starts them but the service. While a socket is there the
+// service runs or is about to: no connection revives a service that was stopped. A port that
+// somebody else has fails its own socket, and neither the other nor the service.
 package systemd

@@ -9,7 +9,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 )
 
-// The ports of gardien-web.socket.
+// The ports of gardien-web.socket and gardien-web-80.socket.
 const (
 	httpsPort = 443
 	httpPort  = 80

@@ -11,27 +11,28 @@ import (
 )
 
 // analyze runs systemd-analyze on the service, with a program where it expects one, and with
-// its socket beside it.
+// its sockets beside it.
 func analyze(t *testing.T, args ...string) string {
 	t.Helper()
 	tool, err := exec.LookPath("systemd-analyze")
 	if err != nil {
 		t.Skip("systemd-analyze is not here")
 	}
-	unit, socket := unit(t, "gardiend.service"), unit(t, "gardien-web.socket")
+	unit, web, web80 := unit(t, "gardiend.service"), unit(t, "gardien-web.socket"), unit(t, "gardien-web-80.socket")
 	// verify wants ExecStart's program to exist.
 	dir := t.TempDir()
 	name := filepath.Join(dir, "gardiend.service")
 	for path, text := range map[string]string{
 		name:                                     strings.ReplaceAll(unit, "/usr/bin/gardiend", "/bin/true"),
-		filepath.Join(dir, "gardien-web.socket"): socket,
+		filepath.Join(dir, "gardien-web.socket"): web,
+		filepath.Join(dir, "gardien-web-80.socket"): web80,
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if args[0] == "verify" {
-		args = append(args, filepath.Join(dir, "gardien-web.socket"))
+		args = append(args, filepath.Join(dir, "gardien-web.socket"), filepath.Join(dir, "gardien-web-80.socket"))
 	}
 	out, err := exec.Command(tool, append(args, name)...).CombinedOutput()
 	if err != nil {
@@ -84,18 +85,21 @@ func TestCheckPreventsNoStart(t *testing.T) {
 // a daemon that was stopped, an [Install] section would do the same after a boot, Requires shuts the house
 // for a port, and the default start limit takes the ports away at the fifth restart in 10 s.
 func TestS2_SocketFollowsTheDaemon(t *testing.T) {
-	service, socket := unit(t, "gardiend.service"), unit(t, "gardien-web.socket")
-	for _, line := range []string{"ListenStream=443", "ListenStream=80", "BindIPv6Only=both", "Accept=no", "Service=gardiend.service",
-		"PartOf=gardiend.service", "StartLimitIntervalSec=0"} {
-		if !strings.Contains(socket, "\n"+line+"\n") {
-			t.Errorf("the socket lacks %s", line)
+	service := unit(t, "gardiend.service")
+	for name, port := range map[string]string{"gardien-web.socket": "443", "gardien-web-80.socket": "80"} {
+		socket := unit(t, name)
+		for _, line := range []string{"ListenStream=" + port, "BindIPv6Only=both", "Accept=no", "Service=gardiend.service",
+			"PartOf=gardiend.service", "StartLimitIntervalSec=0"} {
+			if !strings.Contains(socket, "\n"+line+"\n") {
+				t.Errorf("%s lacks %s", name, line)
+			}
+		}
+		if strings.Contains(socket, "[Install]") || strings.Count(socket, "ListenStream=") != 1 {
+			t.Errorf("%s starts at boot, whether the daemon is enabled or not, or opens both ports or none", name)
 		}
 	}
-	if strings.Contains(socket, "[Install]") {
-		t.Error("the socket starts at boot, whether the daemon is enabled or not")
-	}
-	if !strings.Contains(service, "\nWants=gardien-web.socket\n") || !regexp.MustCompile(`(?m)^After=.* gardien-web\.socket$`).MatchString(service) {
-		t.Error("the daemon does not ask for its socket, or not before it starts")
+	if !strings.Contains(service, "\nWants=gardien-web.socket gardien-web-80.socket\n") || !regexp.MustCompile(`(?m)^After=.* gardien-web\.socket gardien-web-80\.socket$`).MatchString(service) {
+		t.Error("the daemon does not ask for its sockets, or not before it starts")
 	}
 	if regexp.MustCompile(`(?m)^(Requires|Requisite|BindsTo|Sockets)=`).MatchString(service) {
 		t.Error("a port that somebody else has keeps the daemon from starting")
