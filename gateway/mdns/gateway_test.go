@@ -1,0 +1,209 @@
+package mdns
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"gardien/gateway/mdns/lantest"
+)
+
+// asGateway makes the test's program a gateway: its value is Opts.
+const asGateway = "GARDIEN_MDNS_GATEWAY"
+
+func TestMain(m *testing.M) {
+	if text := os.Getenv(asGateway); text != "" {
+		os.Exit(beGateway(text))
+	}
+	os.Exit(m.Run())
+}
+
+// beGateway announces until SIGTERM, and prints its state whenever that is another one.
+func beGateway(text string) int {
+	var o Opts
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 2
+	}
+	o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	a := New(o)
+	ended := make(chan error, 1)
+	go func() { ended <- a.Run(ctx) }()
+	last := ""
+	for {
+		b, _ := json.Marshal(report{State: a.State(), Goroutines: runtime.NumGoroutine()})
+		s, _ := json.Marshal(a.State())
+		if string(s) != last {
+			fmt.Println(string(b))
+			last = string(s)
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				fmt.Fprintln(os.Stderr, "ended:", err)
+				return 1
+			}
+			return 0
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+type report struct {
+	State
+	Goroutines int
+}
+
+// gatewayProcess is a gateway in a process of its own.
+type gatewayProcess struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	done chan struct{}
+	err  error
+	mu   sync.Mutex
+	last report
+	logs []string
+}
+
+// startGateway runs an Announcer on a host.
+func startGateway(t *testing.T, n *lantest.Net, host string, o Opts, env ...string) *gatewayProcess {
+	t.Helper()
+	o.Log = nil
+	text, err := json.Marshal(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gatewayProcess{t: t, cmd: n.Command(host, self), done: make(chan struct{})}
+	// Without env there is no bus: the machine's own is not its.
+	g.cmd.Env = append(os.Environ(), append([]string{"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent", asGateway + "=" + string(text)}, env...)...)
+	stdout, err := g.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stderr, err := g.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for s := bufio.NewScanner(stdout); s.Scan(); {
+			var r report
+			if json.Unmarshal(s.Bytes(), &r) == nil {
+				g.mu.Lock()
+				g.last = r
+				g.mu.Unlock()
+			}
+		}
+	})
+	readers.Go(func() {
+		for s := bufio.NewScanner(stderr); s.Scan(); {
+			g.mu.Lock()
+			g.logs = append(g.logs, s.Text())
+			g.mu.Unlock()
+		}
+	})
+	go func() {
+		readers.Wait()
+		g.err = g.cmd.Wait()
+		close(g.done)
+	}()
+	t.Cleanup(func() {
+		g.kill()
+		if t.Failed() {
+			t.Logf("%s said:\n%s", host, strings.Join(g.log(), "\n"))
+		}
+		if strings.Contains(strings.Join(g.log(), "\n"), "DATA RACE") {
+			t.Errorf("%s: %s", host, strings.Join(g.log(), "\n"))
+		}
+	})
+	return g
+}
+
+func (g *gatewayProcess) state() State {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last.State
+}
+
+func (g *gatewayProcess) log() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.logs)
+}
+
+// logged counts the lines of the log with a text.
+func (g *gatewayProcess) logged(text string) (n int) {
+	for _, line := range g.log() {
+		if strings.Contains(line, text) {
+			n++
+		}
+	}
+	return n
+}
+
+// announced waits until it is.
+func (g *gatewayProcess) announced(by string, interfaces ...string) time.Duration {
+	g.t.Helper()
+	return lantest.Within(g.t, 10*time.Second, "announced by "+by+" on "+strings.Join(interfaces, ","), func() bool {
+		s := g.state()
+		return s.By == by && slices.Equal(s.Interfaces, interfaces)
+	})
+}
+
+// stop ends it as a service manager does, and wants no complaint.
+func (g *gatewayProcess) stop() {
+	g.t.Helper()
+	_ = g.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-g.done:
+		if g.err != nil {
+			g.t.Errorf("the gateway ended with %v", g.err)
+		}
+	case <-time.After(10 * time.Second):
+		g.t.Error("the gateway does not end")
+	}
+}
+
+func (g *gatewayProcess) kill() {
+	_ = g.cmd.Process.Kill()
+	<-g.done
+}
+
+// status reads a number of /proc/PID/status, as "VmRSS" (kB) or "Threads".
+func (g *gatewayProcess) status(key string) int {
+	g.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, key+":"); ok {
+			n, _ := strconv.Atoi(strings.Fields(v)[0])
+			return n
+		}
+	}
+	g.t.Fatalf("no %s", key)
+	return 0
+}
