@@ -28,10 +28,19 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(asGateway); text != "" {
 		os.Exit(beGateway(text))
 	}
+	for key, be := range map[string]func(string) error{asAsker: beAsker, asFlood: beFlood} {
+		if text := os.Getenv(key); text != "" {
+			if err := be(text); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			os.Exit(0)
+		}
+	}
 	os.Exit(m.Run())
 }
 
-// beGateway announces until SIGTERM, and prints its state whenever that is another one.
+// beGateway announces until SIGTERM, and prints a report whenever its state is another one, and at SIGUSR1.
 func beGateway(text string) int {
 	var o Opts
 	if err := json.Unmarshal([]byte(text), &o); err != nil {
@@ -41,18 +50,23 @@ func beGateway(text string) int {
 	o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	looks := make(chan os.Signal, 1)
+	signal.Notify(looks, syscall.SIGUSR1)
 	a := New(o)
 	ended := make(chan error, 1)
 	go func() { ended <- a.Run(ctx) }()
-	last := ""
+	last, number := "", 0
 	for {
-		b, _ := json.Marshal(report{State: a.State(), Goroutines: runtime.NumGoroutine()})
 		s, _ := json.Marshal(a.State())
 		if string(s) != last {
+			b, _ := json.Marshal(report{State: a.State(), Goroutines: runtime.NumGoroutine(), Look: number})
 			fmt.Println(string(b))
 			last = string(s)
 		}
 		select {
+		case <-looks:
+			last = ""
+			number++
 		case err := <-ended:
 			if err != nil {
 				fmt.Fprintln(os.Stderr, "ended:", err)
@@ -67,6 +81,8 @@ func beGateway(text string) int {
 type report struct {
 	State
 	Goroutines int
+	Look       int // how often it was looked at
+	RSS        int // in kB; from outside
 }
 
 // gatewayProcess is a gateway in a process of its own.
@@ -138,6 +154,7 @@ func startGateway(t *testing.T, n *lantest.Net, host string, o Opts, env ...stri
 			t.Errorf("%s: %s", host, strings.Join(g.log(), "\n"))
 		}
 	})
+	lantest.Within(t, 10*time.Second, "started", func() bool { return g.reported() > 0 })
 	return g
 }
 
@@ -145,6 +162,13 @@ func (g *gatewayProcess) state() State {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.last.State
+}
+
+// reported counts goroutines: 0 before its first report.
+func (g *gatewayProcess) reported() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last.Goroutines
 }
 
 func (g *gatewayProcess) log() []string {
@@ -191,19 +215,28 @@ func (g *gatewayProcess) kill() {
 	<-g.done
 }
 
-// status reads a number of /proc/PID/status, as "VmRSS" (kB) or "Threads".
-func (g *gatewayProcess) status(key string) int {
+// look asks it for a report.
+func (g *gatewayProcess) look() report {
 	g.t.Helper()
+	g.mu.Lock()
+	before := g.last.Look
+	g.mu.Unlock()
+	_ = g.cmd.Process.Signal(syscall.SIGUSR1)
+	var r report
+	lantest.Within(g.t, 5*time.Second, "a report", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		r = g.last
+		return r.Look > before
+	})
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", g.cmd.Process.Pid))
 	if err != nil {
 		g.t.Fatal(err)
 	}
 	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, key+":"); ok {
-			n, _ := strconv.Atoi(strings.Fields(v)[0])
-			return n
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			r.RSS, _ = strconv.Atoi(strings.Fields(v)[0])
 		}
 	}
-	g.t.Fatalf("no %s", key)
-	return 0
+	return r
 }

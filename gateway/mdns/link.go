@@ -184,7 +184,7 @@ func (l *link) receive(now time.Time, f family, from netip.AddrPort, m *dns.Msg)
 		return nil
 	}
 	if !self && l.zone.foreign(m.Ns, l.own) { // it is about to take our name (§8.2)
-		l.twin, l.seen = from.Addr(), now
+		l.note(now, from.Addr())
 		if l.phase == probing && l.sent > 0 {
 			l.contest(now, from.Addr())
 		}
@@ -209,7 +209,7 @@ func (l *link) receive(now time.Time, f family, from netip.AddrPort, m *dns.Msg)
 
 // contest gives way to whoever has our name: it may have had it first, and we do not rename.
 func (l *link) contest(now time.Time, by netip.Addr) {
-	l.twin, l.seen = by, now
+	l.note(now, by)
 	if l.phase == contested {
 		return
 	}
@@ -222,6 +222,13 @@ func (l *link) contest(now time.Time, by netip.Addr) {
 	}
 	for _, f := range families {
 		l.out[f].waiting, l.out[f].gone = 0, nil
+	}
+}
+
+// note remembers who else has our name; of its addresses, the one that people know.
+func (l *link) note(now time.Time, by netip.Addr) {
+	if l.seen = now; !l.twin.IsValid() || by.Is4() {
+		l.twin = by
 	}
 }
 

@@ -105,6 +105,8 @@ func (n *Net) Plug(host, lan, device string, addrs ...string) {
 	for _, a := range addrs {
 		n.Address(host, device, "add", a)
 	}
+	// As at home, something leads out; simple programs send their multicast that way.
+	n.ip("-n", n.NS(host), "route", "append", "default", "dev", device)
 }
 
 // Unplug takes an interface away for good; the next one of its name has another number.
