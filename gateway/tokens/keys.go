@@ -75,6 +75,9 @@ func newPublicKey(key crypto.PublicKey) (PublicKey, error) {
 	return k, err
 }
 
+// JWK is the public key alone (RFC 7517), as a DPoP proof and a proof's header have it.
+func (k PublicKey) JWK() ([]byte, error) { return json.Marshal(jose.JSONWebKey{Key: k.key}) }
+
 func (k PublicKey) jwk(use string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: k.key, KeyID: k.kid, Use: use}
 }

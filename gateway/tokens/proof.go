@@ -41,7 +41,7 @@ func ParseProof(text string) (*Proof, *gateway.Refusal) {
 // holds against the clock.
 func (p *Proof) Verify(gw gateway.GatewayID, door gateway.DoorID, grantText, holder string) (time.Time, *gateway.Refusal) {
 	none := time.Time{}
-	key, r := p.key()
+	key, r := headerKey(p.jws)
 	if r != nil {
 		return none, r
 	}
@@ -67,16 +67,16 @@ func (p *Proof) Verify(gw gateway.GatewayID, door gateway.DoorID, grantText, hol
 	return iat, nil
 }
 
-// key reads the header's jwk: exactly kty, crv, x, y, in a header of exactly alg,
+// headerKey reads the header's jwk: exactly kty, crv, x, y, in a header of exactly alg,
 // typ, jwk.
-func (p *Proof) key() (PublicKey, *gateway.Refusal) {
+func headerKey(j *jws) (PublicKey, *gateway.Refusal) {
 	bad := func(why string) (PublicKey, *gateway.Refusal) {
 		return PublicKey{}, refuse(gateway.BadProof, "%s", why)
 	}
-	if len(p.jws.header) != 3 {
+	if len(j.header) != 3 {
 		return bad("the header is not exactly alg, typ, jwk")
 	}
-	raw, ok := p.jws.header["jwk"]
+	raw, ok := j.header["jwk"]
 	if !ok {
 		return bad("the header has no jwk")
 	}
@@ -108,7 +108,7 @@ func (p *Proof) key() (PublicKey, *gateway.Refusal) {
 // nonce, gateway, door and grant text.
 func SignProof(key *SigningKey, nonce string, gw gateway.GatewayID, door gateway.DoorID, grantText string, iat time.Time) (string, error) {
 	sum := sha256.Sum256([]byte(grantText))
-	public, err := json.Marshal(jose.JSONWebKey{Key: key.key})
+	public, err := key.JWK()
 	if err != nil {
 		return "", err
 	}
