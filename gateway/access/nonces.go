@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"math"
 	"sync"
 	"time"
 )
@@ -15,10 +16,12 @@ const (
 	noncesInAll   = 4096
 )
 
-// ErrTooManyNonces says that an address, or everybody together, holds too many.
+// ErrTooManyNonces says that an address holds too many.
 var ErrTooManyNonces = errors.New("too many live nonces")
 
-// Nonces hands out nonces and takes each back once, by the boot clock.
+// Nonces hands out nonces and takes each back once, by the boot clock. Where there are too many, the
+// oldest goes of the address that holds most: whoever asks for many, from however many addresses,
+// keeps no courier from getting one.
 type Nonces struct {
 	mu   sync.Mutex
 	live map[string]nonce
@@ -33,16 +36,19 @@ type nonce struct {
 func (n *Nonces) New(addr string, now time.Duration) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	held := 0
+	held := map[string]int{}
 	for k, v := range n.live {
 		if now-v.born >= NonceLife {
 			delete(n.live, k)
-		} else if v.addr == addr {
-			held++
+		} else {
+			held[v.addr]++
 		}
 	}
-	if held >= noncesPerAddr || len(n.live) >= noncesInAll {
+	if held[addr] >= noncesPerAddr {
 		return "", ErrTooManyNonces
+	}
+	if len(n.live) >= noncesInAll {
+		n.makeRoom(held)
 	}
 	var b [16]byte
 	rand.Read(b[:])
@@ -52,6 +58,21 @@ func (n *Nonces) New(addr string, now time.Duration) (string, error) {
 	}
 	n.live[s] = nonce{addr, now}
 	return s, nil
+}
+
+// makeRoom takes out one nonce, of those who hold most. The caller holds mu.
+func (n *Nonces) makeRoom(held map[string]int) {
+	most := 0
+	for _, count := range held {
+		most = max(most, count)
+	}
+	out, born := "", time.Duration(math.MaxInt64)
+	for k, v := range n.live {
+		if held[v.addr] == most && v.born < born {
+			out, born = k, v.born
+		}
+	}
+	delete(n.live, out)
 }
 
 // spend takes a nonce back and reports whether it was live.
