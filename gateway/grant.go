@@ -57,12 +57,3 @@ type Policy struct {
 
 // HomePolicy has no limits but the grant's own.
 func HomePolicy(doors []DoorID) Policy { return Policy{Doors: doors} }
-
-// Resident is a person who lives here, known by a paired device.
-type Resident struct {
-	ID       ResidentID
-	Name     string
-	PairedAt time.Time
-	// Unconfirmed: the resident came back with a backup, and may have been removed since (R3).
-	Unconfirmed bool
-}

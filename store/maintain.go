@@ -300,7 +300,7 @@ func (s *Store) Salvage() (n int) {
 	defer old.Close()
 	for _, c := range residentsOf(old, s.dir) {
 		if k := s.removals; k != nil {
-			if k.has(k.resident(c.ID)) {
+			if k.has(k.resident(c.ID, c.Ver)) {
 				continue
 			}
 			c.Unconfirmed = c.Unconfirmed || c.removals != k.id

@@ -186,7 +186,7 @@ func TestSetAside(t *testing.T) {
 	ctx := context.Background()
 	source := t.TempDir()
 	s := reopen(t, source, nil)
-	resident := gateway.Resident{ID: gateway.NewResidentID(), Name: "Chloé", PairedAt: start}
+	resident := gateway.Resident{ID: gateway.NewResidentID(), Name: "Chloé", PairedAt: start, Role: gateway.RoleResident, Ver: 1}
 	update(t, s, func(tx *store.Tx) error { return tx.Residents.Put(resident, []byte("token")) })
 	put(t, s, oneTime("carrier.example", "parcel", ""))
 	fill(t, s, 400)
@@ -269,8 +269,8 @@ func TestSetAside(t *testing.T) {
 				t.Errorf("salvaged %d: %v, %v", n, list, err)
 			}
 			if ok, err := store.Look(ctx, s, func(tx *store.Tx) bool {
-				has, confirmed := tx.Residents.HasToken(resident.ID, []byte("token"))
-				return has && confirmed
+				r, token, found := tx.Residents.Find(resident.ID)
+				return found && string(token) == "token" && !r.Unconfirmed
 			}); err != nil || ok != (n == 1) {
 				t.Errorf("the resident opens: %v, %v", ok, err)
 			}

@@ -203,7 +203,10 @@ func spoilt(t *testing.T, name string, files map[string]string, outside *int) (s
 		return false
 	}
 	s.Salvage()
-	in, err := store.Look(context.Background(), s, func(tx *store.Tx) bool { _, in := tx.Residents.HasToken("ada", []byte("token")); return in })
+	in, err := store.Look(context.Background(), s, func(tx *store.Tx) bool {
+		r, token, found := tx.Residents.Find("ada")
+		return found && string(token) == "token" && !r.Unconfirmed
+	})
 	if err != nil || !in {
 		*outside++
 	}

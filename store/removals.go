@@ -44,8 +44,9 @@ type removal struct {
 // everyVersion is of what has none.
 const everyVersion = int64(1) << 62
 
-func (r *removals) resident(id gateway.ResidentID) removal {
-	return removal{hex.EncodeToString(r.mac("removed", "resident", string(id))), everyVersion}
+// resident is of a device as it was up to a version of its key.
+func (r *removals) resident(id gateway.ResidentID, upTo int64) removal {
+	return removal{hex.EncodeToString(r.mac("removed", "resident", string(id))), upTo}
 }
 
 func (r *removals) grant(id gateway.GrantID, version int64) removal {
@@ -225,17 +226,10 @@ func (tx *core) applyRemovals() {
 	if r == nil || len(r.upTo) == 0 {
 		return
 	}
-	var residents []gateway.ResidentID
-	tx.each("SELECT id FROM residents", nil, func(rows *sql.Rows) error {
-		var id gateway.ResidentID
-		err := rows.Scan(&id)
-		if r.has(r.resident(id)) {
-			residents = append(residents, id)
+	for _, o := range (Residents{tx}).List() {
+		if r.has(r.resident(o.ID, o.Ver)) {
+			Residents{tx}.remove(o.ID, o.Ver)
 		}
-		return err
-	})
-	for _, id := range residents {
-		Residents{tx}.Remove(id)
 	}
 	var grants []gateway.GrantID
 	tx.each("SELECT iss, jti, ver FROM grants WHERE status = 'active' AND block = 0", nil, func(rows *sql.Rows) error {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"gardien/gateway"
@@ -27,6 +28,9 @@ type listed struct {
 	Token     []byte             `json:"token"` // keyed hash
 	Paired    int64              `json:"paired"`
 	Confirmed bool               `json:"confirmed"`
+	Role      gateway.Role       `json:"role"`
+	Key       string             `json:"key,omitempty"` // thumbprint
+	Ver       int64              `json:"ver"`
 	Removals  string             `json:"removals"` // id of the list of who was removed
 }
 
@@ -36,13 +40,14 @@ func writeRoster(s *Store) error {
 	var of string
 	tx.get("removals", &of)
 	var text bytes.Buffer
-	tx.each("SELECT id, token, paired, confirmed FROM residents ORDER BY id", nil, func(rows *sql.Rows) error {
-		l := listed{Removals: of}
-		err := rows.Scan(&l.ID, &l.Token, &l.Paired, &l.Confirmed)
-		if err == nil {
-			err = json.NewEncoder(&text).Encode(l)
+	tx.each("SELECT "+residentColumns+", token FROM residents ORDER BY id", nil, func(rows *sql.Rows) error {
+		var token []byte
+		r, err := scanResident(rows.Scan, &token)
+		if err != nil {
+			return err
 		}
-		return err
+		return json.NewEncoder(&text).Encode(listed{ID: r.ID, Token: token, Paired: r.PairedAt.Unix(), Confirmed: !r.Unconfirmed,
+			Role: r.Role, Key: r.Key, Ver: r.Ver, Removals: of})
 	})
 	if tx.err != nil {
 		return tx.err
@@ -82,7 +87,7 @@ func readRoster(dir string) (list []listed) {
 	}
 	for line := range bytes.Lines(b) {
 		var l listed
-		if json.Unmarshal(line, &l) == nil && l.ID != "" && len(l.Token) > 0 {
+		if json.Unmarshal(line, &l) == nil && l.ID != "" && len(l.Token) > 0 && slices.Contains(gateway.Roles(), l.Role) {
 			list = append(list, l)
 		}
 	}
@@ -97,28 +102,33 @@ type carried struct {
 }
 
 // residentsOf reads the residents of a database that was set aside, and those whom it does not
-// tell from the copy beside it.
+// tell soundly from the copy beside it.
 func residentsOf(old *sql.DB, dir string) (list []carried) {
-	seen := map[gateway.ResidentID]bool{}
+	copied := map[gateway.ResidentID]listed{}
+	for _, l := range readRoster(dir) {
+		copied[l.ID] = l
+	}
 	var of string
 	stateOf(context.Background(), old, "removals", &of) // unreadable: as if it were another box's
-	rows, err := old.Query("SELECT id, name, paired, token, NOT confirmed FROM residents")
+	const q = "SELECT " + residentColumns + ", token, sum IS row_sum(id, name, token, paired, confirmed, role, holder, ver) FROM residents"
+	rows, err := old.Query(q)
 	for err == nil && rows.Next() {
 		c := carried{removals: of}
-		var paired int64
-		if err = rows.Scan(&c.ID, &c.Name, &paired, &c.token, &c.Unconfirmed); err == nil {
-			c.PairedAt = unix(paired)
-			list, seen[c.ID] = append(list, c), true
+		var sound bool
+		if c.Resident, err = scanResident(rows.Scan, &c.token, &sound); err != nil || !slices.Contains(gateway.Roles(), c.Role) {
+			continue
+		}
+		if _, again := copied[c.ID]; sound || !again {
+			list = append(list, c)
+			delete(copied, c.ID)
 		}
 	}
 	if rows != nil {
 		rows.Close()
 	}
-	for _, l := range readRoster(dir) {
-		if !seen[l.ID] {
-			list = append(list, carried{gateway.Resident{ID: l.ID, Name: fmt.Sprintf("paired %s", time.Unix(l.Paired, 0).Format(time.DateOnly)),
-				PairedAt: unix(l.Paired), Unconfirmed: !l.Confirmed}, l.Token, l.Removals})
-		}
+	for _, l := range copied {
+		list = append(list, carried{gateway.Resident{ID: l.ID, Name: fmt.Sprintf("paired %s", time.Unix(l.Paired, 0).Format(time.DateOnly)),
+			PairedAt: unix(l.Paired), Role: l.Role, Key: l.Key, Ver: l.Ver, Unconfirmed: !l.Confirmed}, l.Token, l.Removals})
 	}
 	return list
 }

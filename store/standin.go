@@ -384,7 +384,7 @@ var givenBack = []string{
 	upsertGrants,
 	`INSERT INTO pins (id, door, mac, length, iss, jti, owner, duress) SELECT id, door, mac, length, iss, jti, owner, duress FROM live.pins`,
 	`DELETE FROM residents`,
-	`INSERT INTO residents (id, name, token, paired, confirmed) SELECT id, name, token, paired, confirmed FROM live.residents`,
+	`INSERT INTO residents (id, name, token, paired, confirmed, role, holder, ver) SELECT id, name, token, paired, confirmed, role, holder, ver FROM live.residents`,
 	`INSERT OR REPLACE INTO main.issuers (iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,
 			key_ver, key_set, key_file)
 		SELECT iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -25,7 +26,7 @@ func (t *tool) statusCmd() *cobra.Command {
 			return t.print(s, func() {
 				for _, r := range [][2]string{{"gateway", fmt.Sprintf("%s (%s)", s.ID, s.Name)}, {"version", s.Version}, {"started", s.Started},
 					{"clock", fmt.Sprintf("%s, %s (source %s)", s.Clock.State, s.Clock.Now, s.Clock.Source)},
-					{"database", s.Database}, {"events", fmt.Sprint(s.Seq)}, {"cloud", s.Cloud}, {"socket", s.API.Socket}} {
+					{"database", s.Database}, {"events", fmt.Sprint(s.Seq)}, {"cloud", s.Cloud}, {"network", network(s.API)}, {"socket", s.API.Socket}} {
 					fmt.Fprintf(t.out, "%-9s %s\n", r[0], r[1])
 				}
 				if p := s.Pause; p != nil && !s.Paused {
@@ -36,6 +37,18 @@ func (t *tool) statusCmd() *cobra.Command {
 				}
 			})
 		}}
+}
+
+// network says where devices of the home network find the gateway.
+func network(a api.StatusAPI) string {
+	switch {
+	case a.Name == "":
+		return "off (api.listen)"
+	case a.Address == "":
+		return "nobody listens"
+	}
+	_, port, _ := net.SplitHostPort(a.Address)
+	return fmt.Sprintf("https://%s:%s (listens on %s)", a.Name, port, a.Address)
 }
 
 func (t *tool) doctorCmd() *cobra.Command {
@@ -162,70 +175,6 @@ func (t *tool) issuerCmd() *cobra.Command {
 			})
 		}})
 	cmd.AddCommand(pauses{t}.pauseIssuer(), pauses{t}.resumeIssuer())
-	return cmd
-}
-
-func (t *tool) pairCmd() *cobra.Command {
-	return &cobra.Command{Use: "pair", Short: "Open a pairing window of five minutes for one device", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			p, err := post[api.PairingWindow](cmd, t, "/v1/pairing/window", nil)
-			if err != nil {
-				return err
-			}
-			return t.print(p, func() {
-				fmt.Fprintf(t.out, "address %s\nsecret  %s\nopen for %d s, or until one device has paired\n", p.URL, p.Secret, p.ExpiresIn)
-			})
-		}}
-}
-
-func (t *tool) residentCmd() *cobra.Command {
-	cmd := group("resident", "Residents' paired devices")
-	cmd.AddCommand(&cobra.Command{Use: "list", Short: "The paired devices", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			list, err := get[api.Residents](cmd, t, "/v1/residents")
-			if err != nil {
-				return err
-			}
-			return printLines(t, list.Residents, func() {
-				var rows [][]string
-				for _, r := range list.Residents {
-					state := ""
-					if !r.Confirmed {
-						state = t.paint(red, "not confirmed: opens nothing")
-					}
-					rows = append(rows, []string{string(r.ID), r.Name, r.PairedAt, state})
-				}
-				t.table("ID NAME PAIRED -", rows)
-			})
-		}})
-	cmd.AddCommand(&cobra.Command{Use: "remove ID", Short: "Remove a device: it opens nothing any more, nor do its own and duress PINs", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := t.act(cmd, "DELETE", "/v1/residents/"+url.PathEscape(args[0]), nil); err != nil {
-				return err
-			}
-			return t.done("%s: removed", args[0])
-		}})
-	cmd.AddCommand(&cobra.Command{Use: "confirm ID", Short: "Say that a device which came back with a backup is one of this house", Args: cobra.ExactArgs(1),
-		Long: `A backup that is restored on another box, or after the list of removed devices was
-lost, may bring back a device that was removed since. Such a device opens nothing
-until somebody at the gateway says that it is one of this house.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := t.act(cmd, "POST", "/v1/residents/"+url.PathEscape(args[0])+"/confirm", nil); err != nil {
-				return err
-			}
-			return t.done("%s: confirmed", args[0])
-		}})
-	var doors []string
-	duress := &cobra.Command{Use: "duress ID", Short: "Make a resident's duress PIN: it opens as any other and raises a silent event", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			made, err := post[api.GrantMade](cmd, t, "/v1/residents/"+url.PathEscape(args[0])+"/duress", api.DuressRequest{Doors: asDoors(doors)})
-			if err != nil {
-				return err
-			}
-			return t.print(made, func() { t.printPIN(made) })
-		}}
-	duress.Flags().StringSliceVar(&doors, "door", nil, "doors where it opens (default: all)")
-	cmd.AddCommand(duress)
 	return cmd
 }
 

@@ -128,5 +128,9 @@ func serve(ctx context.Context, o daemon.Options) error {
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
 	o.Reload = reload
+	var err error
+	if o.Sockets.Secure, o.Sockets.Plain, err = systemd.Sockets(); err != nil {
+		o.Log.Warn("a socket of the service manager is not used", "err", err)
+	}
 	return daemon.Run(ctx, o)
 }

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"errors"
 	"io"
+	"net/http"
 	"time"
 
 	"gardien/gateway"
@@ -18,6 +20,8 @@ type Backend struct {
 	Record    RecordService
 	Issuers   IssuerService
 	Residents ResidentService
+	Pairing   PairingService
+	Sessions  SessionService
 	Upkeep    UpkeepService
 }
 
@@ -70,23 +74,48 @@ type IssuerService interface {
 	PauseAll(ctx context.Context, by Caller, p *gateway.Pause) error
 }
 
-// ResidentService is who lives here, and what was answered to them.
+// ResidentService is who lives here.
 type ResidentService interface {
-	// OpenPairing opens a window for one device; one that is open is replaced.
-	OpenPairing(context.Context) (PairingWindow, error)
-	Pair(context.Context, PairingRequest) (Paired, error)
-	List(context.Context) ([]Resident, error)
-	Remove(context.Context, gateway.ResidentID) error
-	// Confirm takes the caller's word that a resident who came back with a backup lives here.
+	// List gives the paired devices, those that wait to be confirmed included.
+	List(ctx context.Context, by Caller) ([]Resident, error)
+	// Remove removes a device. The last resident stays, unless the console asks: 409.
+	Remove(ctx context.Context, by Caller, id gateway.ResidentID) error
+	// Confirm takes the caller's word that a device is one of this house.
 	Confirm(context.Context, gateway.ResidentID) error
 	// Duress makes a PIN for a resident that opens and tells.
 	Duress(ctx context.Context, by Caller, id gateway.ResidentID, req DuressRequest) (GrantMade, error)
-	// Authenticate finds the resident whose bearer token this is; one who is not confirmed: 403.
-	Authenticate(ctx context.Context, token gateway.Secret) (gateway.ResidentID, bool, error)
+}
+
+// PairingService lets devices in among the residents'.
+type PairingService interface {
+	// Open opens a window for one device; one that is open is replaced.
+	Open(context.Context, gateway.Role) (PairingWindow, error)
+	// Close closes it.
+	Close(context.Context) error
+	// Await gives the window when a device has paired, when it has ended, or after a time.
+	Await(ctx context.Context, most time.Duration) (PairingState, error)
+	// Pair pairs a device that knows the secret; its token is given this once.
+	Pair(context.Context, PairingRequest) (Paired, error)
+	// Move gives a code by which a device's access moves to another key.
+	Move(context.Context, gateway.ResidentID) (SessionMove, error)
+}
+
+// SessionService is who asks, and what was answered to them.
+type SessionService interface {
+	// Authenticate finds the device whose token this is, be it confirmed or not.
+	Authenticate(ctx context.Context, token gateway.Secret) (gateway.Resident, bool, error)
+	// Prove holds a DPoP proof (RFC 9449) against a device's request; url has no query. A proof that
+	// has no nonce of ours, or a stale one, is ErrNonce; all other refusals are problems.
+	Prove(ctx context.Context, device gateway.Resident, method, url, proof string) error
+	// Nonce is the one of now for DPoP proofs.
+	Nonce() string
 	// Recall and Remember keep answers for the Idempotency-Key; they seal them.
 	Recall(ctx context.Context, key, body string) (a Answer, found, same bool, err error)
 	Remember(ctx context.Context, key, body string, a Answer) error
 }
+
+// ErrNonce says that an act may be signed again, with the nonce of the answer's header.
+var ErrNonce = errors.New("use the nonce of DPoP-Nonce")
 
 // UpkeepService is the gateway itself.
 type UpkeepService interface {
@@ -94,6 +123,8 @@ type UpkeepService interface {
 	Status(context.Context) (Status, error)
 	// Durable reports whether what is done now outlives a power cut: the disk takes writes.
 	Durable() bool
+	// CA is the certificate of the house CA (DER), and an Apple profile that has it.
+	CA() (der, profile []byte, err error)
 	// Descriptor is what an issuer needs to write to this gateway.
 	Descriptor(context.Context) (Descriptor, error)
 	EnrolInCloud(context.Context, CloudEnrolment) (CloudStatus, error)
@@ -108,6 +139,8 @@ type Answer struct {
 	Status int    `json:"status"`
 	Type   string `json:"type"`
 	Body   []byte `json:"body"`
+
+	cookie *http.Cookie // nil: none is set
 }
 
 // Sim moves simulated devices; a gateway without any has none. Each call returns when

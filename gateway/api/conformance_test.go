@@ -1,11 +1,13 @@
 package api_test
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -13,15 +15,21 @@ import (
 	"testing"
 
 	"gardien/gateway/api"
+	"gardien/gateway/api/phone"
+	"gardien/gateway/certs"
+	"gardien/gateway/wallclock"
 	"gardien/gateway/web/webtest"
 )
 
-// served is the API of a fake, on its socket and on a network.
+// served is the API of a fake, on its socket and on a network, over TLS.
 type served struct {
 	fake          *api.Fake
+	lan           *api.LAN
 	text          *webtest.Conformance
-	local, remote *http.Client
-	base          string // of the network
+	local, remote *http.Client // whose exchanges are held against the text
+	here, there   *http.Client // the same, as they are
+	base          string       // of the network
+	ca            []byte
 }
 
 func serve(t *testing.T) *served {
@@ -31,34 +39,63 @@ func serve(t *testing.T) *served {
 	handler := api.New(s.fake.Backend(), api.FakeSim{}, log, stop)
 	path := filepath.Join(t.TempDir(), "api.sock")
 	socket := api.NewSocket(path, nil, handler, log)
+	house, err := certs.Open(certs.Opts{Dir: t.TempDir(), Name: "gardien-aaaa.local", Clock: wallclock.NewFake(), Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure, plain := listen(t), listen(t)
+	s.lan = api.NewLAN(api.LANOpts{Listen: "127.0.0.1:0", Name: "gardien-aaaa.local", Secure: secure, Plain: plain, Handler: handler, Log: log,
+		Addresses:   func() []netip.Addr { return []netip.Addr{netip.MustParseAddr("192.0.2.7")} },
+		Certificate: func() (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) { return house.Certificate, nil }})
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
 	go func() { ended <- socket.Run(ctx) }()
-	lan := httptest.NewServer(handler)
+	go func() { ended <- s.lan.Run(ctx) }()
 	t.Cleanup(func() {
 		close(stop)
-		lan.Close()
+		if s.there != nil {
+			s.there.CloseIdleConnections()
+		}
 		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
+		for range 2 {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
 		}
 	})
-	select {
-	case <-socket.Ready():
-	case err := <-ended:
-		t.Fatal(err)
+	for _, ready := range []<-chan struct{}{socket.Ready(), s.lan.Ready()} {
+		select {
+		case <-ready:
+		case err := <-ended:
+			t.Fatal(err)
+		}
 	}
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}
-	s.base = lan.URL
-	s.text = webtest.New(t, lan.Client(), lan.URL)
-	s.local = s.text.Client(&http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}})
-	s.remote = s.text.Client(lan.Client())
+	s.base, s.ca = s.lan.URL(""), house.CA()
+	remote, err := phone.Trusting(s.ca, s.lan.Address().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.text = webtest.New(t, remote, s.base)
+	s.here, s.there = &http.Client{Transport: &http.Transport{DialContext: dial, DisableKeepAlives: true}}, remote
+	s.local, s.remote = s.text.Client(s.here), s.text.Client(s.there)
 	return s
 }
 
-// call sends a request over the socket, as resident ("resident:…") or as a stranger ("stranger:…").
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+// call sends a request over the socket, as a stranger ("stranger:…") or as a device of the fake,
+// by its token ("resident:…", "guest:…").
 func (s *served) call(t *testing.T, method, path, body string, headers ...string) (status int, answer string, header http.Header) {
 	t.Helper()
 	who, rest, found := strings.Cut(path, ":/")
@@ -66,8 +103,8 @@ func (s *served) call(t *testing.T, method, path, body string, headers ...string
 	if found {
 		client, url = s.remote, s.base+"/"+rest
 	}
-	if who == "resident" && found {
-		headers = append([]string{"Authorization", "Bearer token"}, headers...)
+	if token := cmp.Or(map[string]string{"resident": "token", "stranger": "-"}[who], who); found && token != "-" {
+		headers = append([]string{"Authorization", "Bearer " + token}, headers...)
 	}
 	return webtest.Call(t, client, method, url, body, "id: 3", headers...)
 }
@@ -98,9 +135,23 @@ var each = []struct {
 	{"POST", "stranger:/v1/mailbag", `{"items":[null,"good"]}`, 200, "accepted"},
 	{"POST", "stranger:/v1/mailbag", `{"items":[{"kind":"grant","Body":"good"}]}`, 200, "rejected"},
 	{"POST", "stranger:/v1/pairing", `{"secret":"secret","name":"Bo"}`, 201, "token-2"},
+	{"POST", "stranger:/v1/pairing", `{"secret":"secret","name":"Bo","key":{"kty":"EC","crv":"P-256","x":"x","y":"y","ext":true},"cookie":true}`, 201, "{\"id\":\"r2\",\"code\":\"123456\"}\n"},
 	{"POST", "stranger:/v1/pairing", `{"secret":"guess","name":"Bo"}`, 403, "no window"},
 	{"POST", "stranger:/v1/pairing", `{"secret":"secret","name":"r1"}`, 409, "already"},
-	{"POST", "/v1/pairing/window", "", 201, "secret"},
+	{"POST", "/v1/pairing/window", "", 201, "secret for a resident"},
+	{"POST", "/v1/pairing/window", `{"role":"guest"}`, 201, "secret for a guest"},
+	{"POST", "/v1/pairing/window", `{"role":"owner"}`, 400, "want resident, guest or installer"},
+	{"GET", "/v1/pairing/window", "", 200, `"device":null`},
+	{"GET", "/v1/pairing/window?wait=1", "", 200, `"code":"123456"`},
+	{"GET", "/v1/pairing/window?wait=31", "", 400, "from 0 to 30"},
+	{"DELETE", "/v1/pairing/window", "", 204, ""},
+	{"GET", "resident:/v1/session", "", 200, `{"resident":"r1","role":"resident","confirmed":true}`},
+	{"GET", "newcomer:/v1/session", "", 200, `"confirmed":false`},
+	{"DELETE", "last:/v1/session", "", 409, "last"},
+	{"DELETE", "guest:/v1/session", "", 204, ""},
+	{"POST", "guest:/v1/session/move", "", 201, "720451"},
+	{"GET", "stranger:/ca.crt", "", 200, "a certificate"},
+	{"GET", "stranger:/ca.mobileconfig", "", 200, "a profile"},
 
 	{"GET", "/v1/grants?limit=1", "", 200, `"next":"home/g1"`},
 	{"POST", "resident:/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true}`, 201, "493027"},
@@ -132,6 +183,7 @@ var each = []struct {
 	{"POST", "/v1/resume", "", 204, ""},
 	{"GET", "/v1/residents", "", 200, "Ada"},
 	{"DELETE", "/v1/residents/nosuch", "", 404, "there are r1"},
+	{"DELETE", "resident:/v1/residents/last", "", 409, "last"},
 	{"POST", "/v1/residents/r1/duress", `{"doors":["front"]}`, 201, "918273"},
 	{"POST", "/v1/residents/nosuch/duress", `{"doors":["front"]}`, 404, "there are r1"},
 	{"POST", "/v1/residents/nosuch/confirm", "", 404, "there are r1"},
@@ -188,7 +240,7 @@ func TestConformance(t *testing.T) {
 		}
 	}
 	s.text.Complete()
-	want := []string{"veto front by r1", "lift pad by r1", "grant g2 by r1", "grant g2 by socket", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
+	want := []string{"veto front by r1", "lift pad by r1", "close window by socket", "remove guest by guest", "grant g2 by r1", "grant g2 by socket", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
 		"pause all by socket", "pause until 2090-01-01T00:00:00Z colis-x.example by r1", "pause until 2090-01-01T00:00:00Z all by socket",
 		"pause from 2089-01-01T00:00:00Z until 2090-01-01T00:00:00Z home but [home/g1] all by socket", "resume all by socket",
 		"duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1"}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
 // Fake is a gateway for tests of whoever speaks the API: one door "front" with a reader "pad", a grant "home/g1", an
@@ -44,7 +45,7 @@ var ErrFake = errors.New("it is broken")
 
 // Backend gives the fake as what Server asks.
 func (f *Fake) Backend() Backend {
-	return Backend{fakeDoors{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakeUpkeep{f}}
+	return Backend{fakeDoors{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}}
 }
 
 // Acts lists what was done: "revoke home/g1 by r1".
@@ -121,6 +122,8 @@ type (
 	fakeRecord    struct{ *Fake }
 	fakeIssuers   struct{ *Fake }
 	fakeResidents struct{ *Fake }
+	fakePairing   struct{ *Fake }
+	fakeSessions  struct{ *Fake }
 	fakeUpkeep    struct{ *Fake }
 )
 
@@ -208,7 +211,11 @@ func (f fakeRecord) Events(ctx context.Context, after int64, limit int) ([]gatew
 	f.wait(ctx)
 	list := []gateway.Event{}
 	for seq := after + 1; seq <= 3 && len(list) < limit; seq++ {
-		list = append(list, gateway.Event{Seq: seq, At: fakeTime, Clock: gateway.ClockSynced, Boot: "b", Type: gateway.DoorBell, Door: "front", Prev: "00", Hash: "01"})
+		e := gateway.Event{Seq: seq, At: fakeTime, Clock: gateway.ClockSynced, Boot: "b", Type: gateway.DoorBell, Door: "front", Prev: "00", Hash: "01"}
+		if seq == 3 {
+			e.Type, e.Issuer, e.Sub = gateway.DoorOpened, "colis-x.example", "parcel-1"
+		}
+		list = append(list, e)
 	}
 	return list, nil
 }
@@ -265,27 +272,46 @@ func pauseOrResume(p *gateway.Pause) string {
 	return text
 }
 
-func (fakeResidents) OpenPairing(context.Context) (PairingWindow, error) {
-	return PairingWindow{URL: "gardien:pair", Secret: "secret", ExpiresIn: 300}, nil
+func (fakePairing) Open(_ context.Context, role gateway.Role) (PairingWindow, error) {
+	return PairingWindow{URL: "gardien:pair", Secret: "secret for a " + string(role), ExpiresIn: 300}, nil
+}
+
+func (f fakePairing) Close(context.Context) error {
+	return f.act(Caller{}, "close", "window", "window")
+}
+
+func (fakePairing) Await(_ context.Context, most time.Duration) (PairingState, error) {
+	if most == 0 {
+		return PairingState{Open: true, ExpiresIn: 300}, nil
+	}
+	return PairingState{true, 299, &PairingDevice{"r2", "Bo", "123456"}}, nil
 }
 
 // Pair takes the secret "secret", and knows "r1" already.
-func (fakeResidents) Pair(_ context.Context, req PairingRequest) (Paired, error) {
+func (fakePairing) Pair(_ context.Context, req PairingRequest) (Paired, error) {
 	switch {
 	case req.Secret != "secret":
 		return Paired{}, Fail(http.StatusForbidden, "pairing-refused", "no window is open for this secret")
 	case req.Name == "r1":
 		return Paired{}, Fail(http.StatusConflict, "conflict", "there is an r1 already")
 	}
-	return Paired{"r2", "token-2"}, nil
+	return Paired{"r2", "123456", "token-2"}, nil
 }
 
-func (fakeResidents) List(context.Context) ([]Resident, error) {
-	return []Resident{{"r1", "Ada", fakeTime, true}}, nil
+func (fakePairing) Move(_ context.Context, id gateway.ResidentID) (SessionMove, error) {
+	return SessionMove{"720451", 300}, nil
 }
 
-func (f fakeResidents) Remove(_ context.Context, id gateway.ResidentID) error {
-	return f.act(Caller{}, "remove", string(id), "r1")
+func (fakeResidents) List(_ context.Context, by Caller) ([]Resident, error) {
+	return []Resident{{"r1", "Ada", gateway.RoleResident, fakeTime, true, by.Resident == "r1"}}, nil
+}
+
+// Remove knows "r1", "guest" and others, of whom "last" is the last resident.
+func (f fakeResidents) Remove(_ context.Context, by Caller, id gateway.ResidentID) error {
+	if id == "last" && !by.Local {
+		return Fail(http.StatusConflict, "last-resident", "it is the last one")
+	}
+	return f.act(by, "remove", string(id), "r1", "last", "guest", "installer", "newcomer", "bound")
 }
 
 func (f fakeResidents) Confirm(_ context.Context, id gateway.ResidentID) error {
@@ -296,24 +322,45 @@ func (f fakeResidents) Duress(_ context.Context, by Caller, id gateway.ResidentI
 	return GrantMade{ID: "home/d1", PIN: "918273"}, f.act(by, "duress", string(id), "r1")
 }
 
-func (fakeResidents) Authenticate(_ context.Context, token gateway.Secret) (gateway.ResidentID, bool, error) {
-	switch token.Reveal() {
-	case "broken":
-		return "", false, ErrFake
-	case "unsure":
-		return "", false, Fail(http.StatusForbidden, "not-confirmed", "the device is not confirmed")
-	}
-	return "r1", token.Reveal() == "token", nil
+// FakeTokens are the devices of a fake, by their token. "bound" has a key.
+var FakeTokens = map[string]gateway.Resident{
+	"token":     {ID: "r1", Role: gateway.RoleResident},
+	"last":      {ID: "last", Role: gateway.RoleResident},
+	"guest":     {ID: "guest", Role: gateway.RoleGuest},
+	"installer": {ID: "installer", Role: gateway.RoleInstaller},
+	"newcomer":  {ID: "newcomer", Role: gateway.RoleResident, Unconfirmed: true},
+	"bound":     {ID: "bound", Role: gateway.RoleResident, Key: "key"},
 }
 
-func (f fakeResidents) Recall(_ context.Context, key, body string) (Answer, bool, bool, error) {
+func (fakeSessions) Authenticate(_ context.Context, token gateway.Secret) (gateway.Resident, bool, error) {
+	if token.Reveal() == "broken" {
+		return gateway.Resident{}, false, ErrFake
+	}
+	r, found := FakeTokens[token.Reveal()]
+	return r, found, nil
+}
+
+// Prove takes "proof METHOD URL" of a device with a key.
+func (fakeSessions) Prove(_ context.Context, device gateway.Resident, method, url, proof string) error {
+	switch proof {
+	case "":
+		return ErrNonce
+	case "proof " + method + " " + url:
+		return nil
+	}
+	return web.Unauthorized("the proof is another's")
+}
+
+func (fakeSessions) Nonce() string { return "nonce" }
+
+func (f fakeSessions) Recall(_ context.Context, key, body string) (Answer, bool, bool, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a, found := f.answers[key]
 	return a.answer, found, a.body == body, nil
 }
 
-func (f fakeResidents) Remember(_ context.Context, key, body string, a Answer) error {
+func (f fakeSessions) Remember(_ context.Context, key, body string, a Answer) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.answers == nil {
@@ -324,6 +371,10 @@ func (f fakeResidents) Remember(_ context.Context, key, body string, a Answer) e
 }
 
 func (f fakeUpkeep) Durable() bool { return !f.lax.Load() }
+
+func (fakeUpkeep) CA() (der, profile []byte, err error) {
+	return []byte("a certificate"), []byte("a profile"), nil
+}
 
 func (fakeUpkeep) Info() Info { return Info{"gw-aaaaaaaaaa", Version} }
 

@@ -23,26 +23,6 @@ func (s *Server) enrolInCloud(r *request) (Answer, error) {
 	return reply(200, st)
 }
 
-func (s *Server) pair(r *request) (Answer, error) {
-	var req PairingRequest
-	if err := r.read(&req); err != nil {
-		return Answer{}, err
-	}
-	p, err := s.backend.Residents.Pair(r.Context(), req)
-	if err != nil {
-		return Answer{}, err
-	}
-	return reply(201, p)
-}
-
-func (s *Server) openPairing(r *request) (Answer, error) {
-	p, err := s.backend.Residents.OpenPairing(r.Context())
-	if err != nil {
-		return Answer{}, err
-	}
-	return reply(201, p)
-}
-
 func (s *Server) verify(r *request) (Answer, error) {
 	v, err := s.backend.Record.Verify(r.Context())
 	if err != nil {
@@ -153,7 +133,7 @@ func pauseOf(req PauseRequest) (*gateway.Pause, error) {
 }
 
 func (s *Server) residents(r *request) (Answer, error) {
-	list, err := s.backend.Residents.List(r.Context())
+	list, err := s.backend.Residents.List(r.Context(), r.caller)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -161,7 +141,7 @@ func (s *Server) residents(r *request) (Answer, error) {
 }
 
 func (s *Server) removeResident(r *request) (Answer, error) {
-	return Answer{Status: 204}, s.backend.Residents.Remove(r.Context(), gateway.ResidentID(r.PathValue("id")))
+	return Answer{Status: 204}, s.backend.Residents.Remove(r.Context(), r.caller, gateway.ResidentID(r.PathValue("id")))
 }
 
 func (s *Server) duress(r *request) (Answer, error) {

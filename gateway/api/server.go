@@ -13,7 +13,6 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"gardien/gateway"
 	"gardien/gateway/web"
 )
 
@@ -32,9 +31,10 @@ type Server struct {
 	keys    inFlight // idempotency keys that are being answered
 	stop    <-chan struct{}
 
-	readers   *web.Turns // of the record and other lists
-	verifiers *web.Turns // of all of it
-	copiers   *web.Turns // of the database
+	readers   *web.Turns    // of the record and other lists
+	verifiers *web.Turns    // of all of it
+	copiers   *web.Turns    // of the database
+	carriers  chan struct{} // those whose large body is in memory
 	streams   atomic.Int32
 }
 
@@ -42,15 +42,20 @@ type Server struct {
 const (
 	maxReaders = 128
 	maxStreams = 64
+	// maxCarriers bounds the large bodies in memory at once: 4 MiB (I1).
+	maxCarriers = 16
 )
 
 // New makes the handler; sim may be nil. Streams end when stop is closed.
 func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
 	s := &Server{backend: b, log: log, stop: stop,
-		readers: web.NewTurns(maxReaders), verifiers: web.NewTurns(4), copiers: web.NewTurns(1)}
+		readers: web.NewTurns(maxReaders), verifiers: web.NewTurns(4), copiers: web.NewTurns(1), carriers: make(chan struct{}, maxCarriers)}
 	routes := s.routes(sim)
 	s.openapi = openAPI(routes)
 	for _, rt := range routes {
+		if rt.may == 0 {
+			panic("api: " + rt.Method + " " + rt.Path + ": say in the table of routes who may call it")
+		}
 		s.mux.Handle(rt.Method, rt.Path, s.wrap(rt))
 	}
 	return s
@@ -58,51 +63,6 @@ func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(web.NewPatient(w), r)
-}
-
-// Caller is who asks.
-type Caller struct {
-	Local    bool // the Unix socket's user: resident and installer
-	Resident gateway.ResidentID
-}
-
-// known reports a resident or installer.
-func (c Caller) known() bool { return c.Local || c.Resident != "" }
-
-// name tells callers apart for their Idempotency-Keys.
-func (c Caller) name() string {
-	if c.Resident == "" && c.Local {
-		return "socket"
-	}
-	return string(c.Resident)
-}
-
-type callerKey struct{}
-
-// withCaller marks what the listener has authenticated.
-func withCaller(ctx context.Context, c Caller) context.Context {
-	return context.WithValue(ctx, callerKey{}, c)
-}
-
-// caller finds out who asks: the listener's word, or a bearer token.
-func (s *Server) caller(r *http.Request) (Caller, error) {
-	c, _ := r.Context().Value(callerKey{}).(Caller)
-	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !ok {
-		return c, nil
-	}
-	if !strings.EqualFold(scheme, "Bearer") {
-		return c, web.Unauthorized("want Authorization: Bearer and a paired device's token")
-	}
-	id, found, err := s.backend.Residents.Authenticate(r.Context(), gateway.NewSecret(token))
-	if err != nil {
-		return c, err
-	}
-	if !found {
-		return c, web.Unauthorized("the token is not that of a paired device")
-	}
-	c.Resident = id
-	return c, nil
 }
 
 // inTurn answers a request when it is its turn.
@@ -137,22 +97,44 @@ func (s *Server) wrap(rt route) http.Handler {
 }
 
 func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
-	c, err := s.caller(r)
+	may, body := rt.may, []byte(nil)
+	if rt.wish != 0 {
+		var err error
+		if body, err = readBody(w, r, rt); err != nil {
+			return err
+		}
+		if !presentsGrant(body) {
+			may = rt.wish
+		}
+	}
+	c, err := s.caller(r, may&anybody != 0)
+	if err == nil {
+		err = admit(c, may)
+	}
 	if err != nil {
 		return err
 	}
-	if !rt.Open && !c.known() {
-		return web.Unauthorized("this needs a paired device's token, or the local socket")
-	}
-	if rt.local && !c.Local {
-		return web.Unauthorized("this needs the local socket: use the tool \"gardien\" on the gateway")
+	if may&anybody == 0 {
+		if err := s.prove(w, r, c); err != nil {
+			return err
+		}
+		web.Recognise(r.Context())
 	}
 	if rt.stream != nil {
 		return rt.stream(w, &request{Request: r, caller: c})
 	}
-	body, err := readBody(w, r, rt)
-	if err != nil {
-		return err
+	if rt.limit > maxBody && !c.known() {
+		select {
+		case s.carriers <- struct{}{}:
+			defer func() { <-s.carriers }()
+		default:
+			return web.TooMany("too many carry much at once: come back later")
+		}
+	}
+	if body == nil {
+		if body, err = readBody(w, r, rt); err != nil {
+			return err
+		}
 	}
 	req := &request{r, c, body}
 	key := r.Header.Get("Idempotency-Key")
@@ -188,7 +170,7 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 	defer s.keys.enter(scope)()
 	sum := sha256.Sum256(r.body)
 	body := hex.EncodeToString(sum[:])
-	a, found, same, err := s.backend.Residents.Recall(r.Context(), scope, body)
+	a, found, same, err := s.backend.Sessions.Recall(r.Context(), scope, body)
 	if err != nil {
 		return err
 	}
@@ -199,7 +181,7 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 		if a, err = answered(s, rt, r); err != nil {
 			return err
 		}
-		if err := s.backend.Residents.Remember(context.WithoutCancel(r.Context()), scope, body, a); err != nil {
+		if err := s.backend.Sessions.Remember(context.WithoutCancel(r.Context()), scope, body, a); err != nil {
 			s.log.Warn("a retry of this request would not be recognised", "err", err)
 		}
 	}
@@ -253,6 +235,9 @@ func (f *inFlight) enter(key string) (leave func()) {
 }
 
 func write(w http.ResponseWriter, a Answer) {
+	if a.cookie != nil {
+		http.SetCookie(w, a.cookie)
+	}
 	if a.Status == http.StatusNoContent {
 		w.WriteHeader(a.Status)
 		return
@@ -281,5 +266,5 @@ func reply(status int, v any) (Answer, error) {
 	if err != nil {
 		return Answer{}, fmt.Errorf("answer: %w", err)
 	}
-	return Answer{status, "application/json", append(b, '\n')}, nil
+	return Answer{Status: status, Type: "application/json", Body: append(b, '\n')}, nil
 }

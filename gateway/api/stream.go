@@ -1,15 +1,18 @@
 package api
 
 import (
-	"context"
-	"gardien/gateway/web"
+	"errors"
 	"net/http"
 	"strconv"
 	"time"
+
+	"gardien/gateway"
+	"gardien/gateway/web"
 )
 
-// heartbeat keeps middle boxes from closing a quiet stream.
-const heartbeat = 25 * time.Second
+// heartbeat is how often a quiet stream shows that the gateway is there: a client calls it lost
+// after 10 s.
+const heartbeat = 4 * time.Second
 
 // afterOf reads where to begin: Last-Event-ID, or ?after=.
 func afterOf(r *request) (int64, error) {
@@ -40,9 +43,12 @@ func (s *Server) events(r *request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	page := Events{Events: list, Next: after}
-	if len(list) > 0 {
-		page.Next = list[len(list)-1].Seq
+	page := Events{Events: []gateway.Event{}, Next: after}
+	for _, e := range list {
+		page.Next = e.Seq
+		if e, may := r.caller.sees(e); may {
+			page.Events = append(page.Events, e)
+		}
 	}
 	return reply(200, page)
 }
@@ -66,7 +72,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 	defer beat.Stop()
 	for {
 		for more := true; more; {
-			if after, more, err = s.addEvents(r.Context(), out, after); err != nil {
+			if after, more, err = s.addEvents(r, out, after); err != nil {
 				return nil // the head is sent: the client comes back with Last-Event-ID
 			}
 			if out.Waiting() && out.Flush() != nil {
@@ -87,21 +93,31 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 
 // addEvents adds the next events after a number to a stream, and gives the last one's. It is this
 // client's turn for as long, and not while they are written: another does not wait for a client
-// that does not read.
-func (s *Server) addEvents(ctx context.Context, out *web.Stream, after int64) (last int64, more bool, err error) {
-	leave, err := s.readers.Take(ctx)
+// that does not read. A device that was removed, or that moved, has seen its last event.
+func (s *Server) addEvents(r *request, out *web.Stream, after int64) (last int64, more bool, err error) {
+	leave, err := s.readers.Take(r.Context())
 	if err != nil {
 		return after, false, err
 	}
 	defer leave()
 	const limit = 100
-	list, err := s.backend.Record.Events(ctx, after, limit)
+	list, err := s.backend.Record.Events(r.Context(), after, limit)
 	for _, e := range list {
-		out.Event("event", e.Seq, e)
+		if r.caller.Resident != "" && e.Resident == r.caller.Resident && (e.Type == gateway.ResidentRemoved || e.Type == gateway.ResidentPaired) {
+			if _, is, err := s.backend.Sessions.Authenticate(r.Context(), r.caller.token); err != nil || !is {
+				return after, false, errGone
+			}
+		}
+		if e, may := r.caller.sees(e); may {
+			out.Event("event", e.Seq, e)
+		}
 		after = e.Seq
 	}
 	return after, len(list) == limit, err
 }
+
+// errGone says that a stream's reader is no paired device any more.
+var errGone = errors.New("the device was removed")
 
 // databaseType is the media type of a copy of the database.
 const databaseType = "application/vnd.sqlite3"

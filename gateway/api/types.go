@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"time"
 
 	"gardien/gateway"
@@ -54,9 +55,11 @@ type StatusTask struct {
 
 // StatusAPI is where the gateway listens; empty where it does not.
 type StatusAPI struct {
-	Address     string `json:"address"`
-	Fingerprint string `json:"fingerprint"`
-	Socket      string `json:"socket"`
+	Address       string `json:"address"`        // host:port
+	Name          string `json:"name"`           // the one that its certificate has
+	Fingerprint   string `json:"fingerprint"`    // SHA-256 of the TLS key's SubjectPublicKeyInfo, 64 hex digits
+	CAFingerprint string `json:"ca_fingerprint"` // SHA-256 of the house CA's certificate, 64 hex digits
+	Socket        string `json:"socket"`
 }
 
 // StatusClock is what time it is and how sure that is.
@@ -252,7 +255,12 @@ type PauseRequest struct {
 	Keep  []gateway.GrantID `json:"keep,omitempty"`  // but for these
 }
 
-// PairingWindow is open for one resident's device.
+// PairingWindowRequest opens a window.
+type PairingWindowRequest struct {
+	Role gateway.Role `json:"role,omitempty"` // of the device that pairs; absent: resident
+}
+
+// PairingWindow is open for one device.
 type PairingWindow struct {
 	URL         string `json:"url"`
 	Secret      string `json:"secret"`
@@ -260,25 +268,60 @@ type PairingWindow struct {
 	ExpiresIn   int    `json:"expires_in"` // seconds
 }
 
+// PairingState is a window as whoever opened it sees it.
+type PairingState struct {
+	Open      bool           `json:"open"`
+	ExpiresIn int            `json:"expires_in"` // seconds
+	Device    *PairingDevice `json:"device"`     // that waits to be confirmed; null: none has come yet
+}
+
+// PairingDevice has paired, and waits to be confirmed.
+type PairingDevice struct {
+	ID   gateway.ResidentID `json:"id"`
+	Name string             `json:"name"`
+	Code string             `json:"code"` // six digits: the device shows the same
+}
+
 // PairingRequest pairs a device.
 type PairingRequest struct {
-	Secret string `json:"secret"`
+	// Secret is the window's, or the code of POST /v1/session/move; absent where the button opened it.
+	Secret string `json:"secret,omitempty"`
 	Name   string `json:"name"`
+	// Key is a public JWK on P-256 (RFC 7517): its acts carry a proof of it (RFC 9449).
+	Key    json.RawMessage `json:"key,omitempty"`
+	Cookie bool            `json:"cookie,omitempty"` // the token comes as a cookie; it needs a key
 }
 
 // Paired answers it; the token is told this once.
 type Paired struct {
 	ID    gateway.ResidentID `json:"id"`
-	Token string             `json:"token"`
+	Code  string             `json:"code"`            // six digits: whoever confirms sees the same
+	Token string             `json:"token,omitempty"` // absent where it is in the cookie
+}
+
+// Session is who asks.
+type Session struct {
+	Resident  gateway.ResidentID `json:"resident"`
+	Role      gateway.Role       `json:"role"`
+	Confirmed bool               `json:"confirmed"`
+}
+
+// SessionMove is the way to another key of the same device.
+type SessionMove struct {
+	Code      string `json:"code"`       // six digits, the secret of POST /v1/pairing
+	ExpiresIn int    `json:"expires_in"` // seconds
 }
 
 // Resident is a paired device.
 type Resident struct {
 	ID       gateway.ResidentID `json:"id"`
 	Name     string             `json:"name"`
+	Role     gateway.Role       `json:"role"`
 	PairedAt string             `json:"paired_at"`
-	// Confirmed is false for one who came back with a backup and may have been removed since.
+	// Confirmed is false for one that has just paired, or that came back with a backup and may have
+	// been removed since.
 	Confirmed bool `json:"confirmed"`
+	This      bool `json:"this"` // it is the one that asks
 }
 
 // Done answers what was done while the disk takes no writes, in place of 204 without a body.

@@ -141,7 +141,7 @@ func New(o Opts) *Service {
 	}
 	s.openapi = web.OpenAPI("Gardien, the cloud's mailbox", "1",
 		"Gateways and issuers authenticate with an assertion: a JWS of typ gardien-auth+jwt, for this cloud's origin, signed by the key that they enrolled. "+
-			"Problems are RFC 9457, of type urn:gardien:problem:NAME; members such as ver, expect or head stand beside theirs.", "assertion", texts)
+			"Problems are RFC 9457, of type urn:gardien:problem:NAME; members such as ver, expect or head stand beside theirs.", []web.Scheme{{Name: "assertion"}}, texts)
 	s.mux.Handle("GET", "/healthz", http.HandlerFunc(s.health))
 	s.mux.Handle("GET", "/metrics", http.HandlerFunc(s.metrics.serve))
 	return s

@@ -206,7 +206,6 @@ func TestNetworkThatChanges(t *testing.T) {
 	right("another adapter", "10.77.0.6", "fd77::6", soon+time.Second)
 	g.announced(Builtin, "eth0")
 
-	begun = time.Now()
 	n.Link(lantest.Gateway, "eth0", "down")
 	n.Link(lantest.Gateway, "eth0", "up")
 	n.Address(lantest.Gateway, "eth0", "add", "fd77::6/64")

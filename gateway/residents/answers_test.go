@@ -1,6 +1,7 @@
 package residents_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"testing"
@@ -93,4 +94,30 @@ func TestP6_OldAnswersAreDeleted(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// An answer is kept for its key and its body, and nobody reads it in the memory.
+func TestAnswers(t *testing.T) {
+	r, f, _ := room()
+	ctx := t.Context()
+	answer := []byte(`{"pin":"471100"}`)
+	if _, found, _, err := r.Recall(ctx, "key", "body"); found || err != nil {
+		t.Error(found, err)
+	}
+	if err := r.Remember(ctx, "key", "body", answer); err != nil {
+		t.Fatal(err)
+	}
+	got, found, same, err := r.Recall(ctx, "key", "body")
+	if !bytes.Equal(got, answer) || !found || !same || err != nil {
+		t.Errorf("%s, %v, %v, %v", got, found, same, err)
+	}
+	if got, found, same, err := r.Recall(ctx, "key", "another"); got != nil || !found || same || err != nil {
+		t.Errorf("another body: %s, %v, %v, %v", got, found, same, err)
+	}
+	if _, found, _, _ := r.Recall(ctx, "another", "body"); found {
+		t.Error("another key")
+	}
+	if _, sealed, _, _ := f.Answer(ctx, mac("answer key", "key")); bytes.Contains(sealed, []byte("471100")) {
+		t.Error("a PIN in clear")
+	}
 }

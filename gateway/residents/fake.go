@@ -1,7 +1,6 @@
 package residents
 
 import (
-	"bytes"
 	"context"
 	"slices"
 	"sync"
@@ -33,13 +32,32 @@ func (f *Fake) List(context.Context) ([]gateway.Resident, error) {
 	return append([]gateway.Resident{}, f.list...), f.Fail
 }
 
-// HasToken implements Memory.
-func (f *Fake) HasToken(_ context.Context, id gateway.ResidentID, mac []byte) (has, confirmed bool, err error) {
+// Find implements Memory.
+func (f *Fake) Find(_ context.Context, id gateway.ResidentID) (r gateway.Resident, mac []byte, found bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	has = f.Fail == nil && f.tokens[id] != nil && bytes.Equal(f.tokens[id], mac)
-	i := slices.IndexFunc(f.list, func(r gateway.Resident) bool { return r.ID == id })
-	return has, has && !f.list[i].Unconfirmed, f.Fail
+	if i := f.index(id); i >= 0 && f.Fail == nil {
+		return f.list[i], f.tokens[id], true, nil
+	}
+	return gateway.Resident{}, nil, false, f.Fail
+}
+
+// index finds a resident. The caller holds mu.
+func (f *Fake) index(id gateway.ResidentID) int {
+	return slices.IndexFunc(f.list, func(r gateway.Resident) bool { return r.ID == id })
+}
+
+// Rebind implements Memory.
+func (f *Fake) Rebind(_ context.Context, id gateway.ResidentID, mac []byte, key string) (bool, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	i := f.index(id)
+	if i < 0 || f.Fail != nil {
+		return false, f.Fail
+	}
+	f.list[i].Key, f.tokens[id] = key, mac
+	f.list[i].Ver++
+	return true, nil
 }
 
 // Confirm implements Memory.
@@ -70,17 +88,22 @@ func (f *Fake) Add(_ context.Context, r gateway.Resident, mac []byte) error {
 }
 
 // Remove implements Memory.
-func (f *Fake) Remove(_ context.Context, id gateway.ResidentID) (bool, error) {
+func (f *Fake) Remove(_ context.Context, id gateway.ResidentID, keep bool) (found, last bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for i, r := range f.list {
-		if r.ID == id && f.Fail == nil {
-			f.list = append(f.list[:i:i], f.list[i+1:]...)
-			delete(f.tokens, id)
-			return true, nil
-		}
+	i := f.index(id)
+	if i < 0 || f.Fail != nil {
+		return false, false, f.Fail
 	}
-	return false, f.Fail
+	others := slices.ContainsFunc(f.list, func(r gateway.Resident) bool {
+		return r.ID != id && r.Role == gateway.RoleResident && !r.Unconfirmed
+	})
+	if keep && !others && f.list[i].Role == gateway.RoleResident && !f.list[i].Unconfirmed {
+		return true, true, nil
+	}
+	f.list = append(f.list[:i:i], f.list[i+1:]...)
+	delete(f.tokens, id)
+	return true, false, nil
 }
 
 // Answer implements Memory.

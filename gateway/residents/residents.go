@@ -6,34 +6,27 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"gardien/gateway"
-)
-
-// The numbers of W5.
-const (
-	WindowFor = 5 * time.Minute
-	failures  = 10
-	maxName   = 64 // characters
 )
 
 // Memory is what is remembered of residents.
 type Memory interface {
 	// List gives the paired residents, in the order of their pairing.
 	List(context.Context) ([]gateway.Resident, error)
-	// HasToken reports whether the resident's token has this keyed hash, and whether the resident
-	// is confirmed.
-	HasToken(ctx context.Context, id gateway.ResidentID, mac []byte) (has, confirmed bool, err error)
+	// Find finds a resident and the keyed hash of its token.
+	Find(context.Context, gateway.ResidentID) (r gateway.Resident, mac []byte, found bool, err error)
 	// Add stores a resident with the keyed hash of its token, and tells the record.
 	Add(ctx context.Context, r gateway.Resident, mac []byte) error
-	// Remove removes a resident with what opens as its own, and tells the record; false: there
-	// is none.
-	Remove(context.Context, gateway.ResidentID) (bool, error)
+	// Rebind gives a resident another token and key, and tells the record; false: there is none.
+	Rebind(ctx context.Context, id gateway.ResidentID, mac []byte, key string) (bool, error)
+	// Remove removes a resident with what opens as its own, and tells the record. With keep the last
+	// confirmed one of the role resident stays. Found is false where there is none.
+	Remove(ctx context.Context, id gateway.ResidentID, keep bool) (found, last bool, err error)
 	// Confirm confirms a resident, and tells the record; false: there was no need of it.
 	Confirm(context.Context, gateway.ResidentID) (bool, error)
 	// Answer finds a remembered answer: the keyed hash of the request's body that it was given
@@ -53,84 +46,105 @@ type Opts struct {
 	Memory Memory
 	Clock  Clock
 	MAC    func(purpose string, parts ...string) []byte // under the device key
+	// Key reads a public JWK on P-256, and gives its RFC 7638 thumbprint.
+	Key func(jwk []byte) (string, error)
+	// Proof takes a DPoP proof apart, and verifies its signature.
+	Proof func(text string) (gateway.DPoP, error)
+	// Fingerprint is that of the gateway's TLS key: 64 hex digits, "" where there is none.
+	Fingerprint func() string
 }
 
 // Residents is who lives here. Its methods are safe for concurrent use.
 type Residents struct {
 	Opts
+	proofs *proofs
+
+	acts sync.Mutex // a newcomer is confirmed or dropped by one at a time
 
 	mu     sync.Mutex
-	secret gateway.Secret // of the window; zero: none is open
-	until  time.Duration  // since boot
-	wrong  int
+	window *window // nil: none is open, and nobody waits for a confirmation
+	moves  map[gateway.ResidentID]*move
 }
 
 // New makes a room.
-func New(o Opts) *Residents { return &Residents{Opts: o} }
-
-// Why a device does not pair.
-var (
-	ErrName     = errors.New("name: want 1 to 64 characters, for the list of residents")
-	ErrNoWindow = errors.New("no pairing window is open: run \"gardien pair\" on the gateway")
-	ErrUnsure   = errors.New("this device came back with a backup, and may have been removed since: at the gateway, run \"gardien resident confirm\" with its id")
-	ErrSecret   = errors.New("the secret is not the one that \"gardien pair\" shows")
-)
-
-// OpenWindow opens a window for one device, and gives its secret. One that is open is replaced.
-func (r *Residents) OpenWindow() gateway.Secret {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.secret, r.wrong = gateway.NewSecret(randomText(16)), 0
-	r.until = r.Clock.Read().SinceBoot + WindowFor
-	return r.secret
+func New(o Opts) *Residents {
+	return &Residents{Opts: o, proofs: newProofs(), moves: map[gateway.ResidentID]*move{}}
 }
 
-// Pair pairs a device that knows the window's secret, which ends the window, and gives its
-// token, this once.
-func (r *Residents) Pair(ctx context.Context, secret gateway.Secret, name string) (gateway.ResidentID, gateway.Secret, error) {
-	name = strings.TrimSpace(name)
-	if name == "" || utf8.RuneCountInString(name) > maxName || strings.ContainsFunc(name, unicode.IsControl) {
-		return "", gateway.Secret{}, ErrName
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := r.Clock.Read()
-	if r.secret.IsZero() || now.SinceBoot >= r.until || r.wrong >= failures {
-		return "", gateway.Secret{}, ErrNoWindow
-	}
-	if !hmac.Equal([]byte(secret.Reveal()), []byte(r.secret.Reveal())) {
-		r.wrong++
-		return "", gateway.Secret{}, ErrSecret
-	}
-	id := gateway.NewResidentID()
-	token := string(id) + "." + randomText(32)
-	if err := r.Memory.Add(ctx, gateway.Resident{ID: id, Name: name, PairedAt: now.Wall}, r.MAC("token", token)); err != nil {
-		return "", gateway.Secret{}, err
-	}
-	r.secret = gateway.Secret{}
-	return id, gateway.NewSecret(token), nil
-}
-
-// Authenticate finds the resident whose token this is. One who is not confirmed gets ErrUnsure.
-func (r *Residents) Authenticate(ctx context.Context, token gateway.Secret) (gateway.ResidentID, bool, error) {
+// Authenticate finds the device whose token this is, be it confirmed or not.
+func (r *Residents) Authenticate(ctx context.Context, token gateway.Secret) (gateway.Resident, bool, error) {
 	id, _, ok := strings.Cut(token.Reveal(), ".")
 	if !ok || len(id) > 64 {
-		return "", false, nil
+		return gateway.Resident{}, false, nil
 	}
-	found, confirmed, err := r.Memory.HasToken(ctx, gateway.ResidentID(id), r.MAC("token", token.Reveal()))
-	if err == nil && found && !confirmed {
-		return "", false, ErrUnsure
+	mac := r.MAC("token", token.Reveal())
+	if n := r.newcomer(gateway.ResidentID(id)); n != nil {
+		return n.Resident, hmac.Equal(n.mac, mac), nil
 	}
-	return gateway.ResidentID(id), found, err
+	found, want, known, err := r.Memory.Find(ctx, gateway.ResidentID(id))
+	if err != nil || !known || !hmac.Equal(want, mac) {
+		return gateway.Resident{}, false, err
+	}
+	return found, true, nil
 }
 
-// Confirm takes the console's word, or a confirmed resident's, that a resident lives here.
+// List gives the paired devices, and the one that waits to be confirmed.
+func (r *Residents) List(ctx context.Context) ([]gateway.Resident, error) {
+	list, err := r.Memory.List(ctx)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if w := r.open(); w != nil && w.device != nil && !slices.ContainsFunc(list, func(o gateway.Resident) bool { return o.ID == w.device.ID }) {
+		list = append(list, w.device.Resident)
+	}
+	return list, err
+}
+
+// Confirm takes the console's word, or a confirmed resident's, that a device is one of this house:
+// one that has just paired, or one that came back with a backup.
 func (r *Residents) Confirm(ctx context.Context, id gateway.ResidentID) error {
+	r.acts.Lock()
+	defer r.acts.Unlock()
+	if n := r.newcomer(id); n != nil {
+		confirmed := n.Resident
+		confirmed.Unconfirmed = false
+		if err := r.Memory.Add(ctx, confirmed, n.mac); err != nil {
+			return err
+		}
+		r.closeWindowOf(id)
+		return nil
+	}
 	if err := r.Known(ctx, id); err != nil {
 		return err
 	}
 	_, err := r.Memory.Confirm(ctx, id)
 	return err
+}
+
+// ErrLast says that the last resident is not removed from afar.
+var ErrLast = errors.New("this is the last resident: whoever is at the gateway can remove it (gardien resident remove)")
+
+// Remove removes a device: its token and its own PINs are good for nothing any more. With keep the
+// last resident stays: ErrLast.
+func (r *Residents) Remove(ctx context.Context, id gateway.ResidentID, keep bool) error {
+	r.acts.Lock()
+	defer r.acts.Unlock()
+	if r.newcomer(id) != nil {
+		r.closeWindowOf(id)
+		return nil
+	}
+	found, last, err := r.Memory.Remove(ctx, id, keep)
+	switch {
+	case err != nil:
+		return err
+	case last:
+		return ErrLast
+	case !found:
+		return r.Known(ctx, id)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.moves, id)
+	return nil
 }
 
 // UnknownError says that there is no such resident, and who there is.
@@ -155,15 +169,6 @@ func (r *Residents) Known(ctx context.Context, id gateway.ResidentID) error {
 		unknown.Exist = append(unknown.Exist, string(o.ID))
 	}
 	return unknown
-}
-
-// Remove removes a resident: its token and its own PINs are good for nothing any more.
-func (r *Residents) Remove(ctx context.Context, id gateway.ResidentID) error {
-	found, err := r.Memory.Remove(ctx, id)
-	if err == nil && !found {
-		return r.Known(ctx, id)
-	}
-	return err
 }
 
 func randomText(n int) string {

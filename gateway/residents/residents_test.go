@@ -1,160 +1,216 @@
 package residents_test
 
 import (
-	"bytes"
-	"crypto/hmac"
-	"crypto/sha256"
+	"context"
 	"errors"
-	"fmt"
 	"strings"
+	"sync"
 	"testing"
-	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/residents"
 )
 
-type clock struct{ since time.Duration }
-
-func (c *clock) Read() gateway.Reading {
-	now := time.Unix(1_790_000_000, 0).Add(c.since)
-	return gateway.Reading{Wall: now, Earliest: now, Latest: now, SinceBoot: c.since, State: gateway.ClockSynced}
-}
-
-func mac(purpose string, parts ...string) []byte {
-	m := hmac.New(sha256.New, []byte("a device key"))
-	fmt.Fprintf(m, "%q", append([]string{purpose}, parts...))
-	return m.Sum(nil)
-}
-
-func room() (*residents.Residents, *residents.Fake, *clock) {
-	f, c := &residents.Fake{}, &clock{}
-	return residents.New(residents.Opts{Memory: f, Clock: c, MAC: mac}), f, c
-}
-
-// W5: a window is open for five minutes, for one device, and ten wrong secrets end it.
-func TestW5_PairingWindow(t *testing.T) {
-	ctx := t.Context()
-	pair := func(r *residents.Residents, s gateway.Secret) error {
-		_, _, err := r.Pair(ctx, s, "Ada's phone")
-		return err
-	}
-	wrong := gateway.NewSecret("wrong")
-
-	r, _, c := room()
-	if err := pair(r, wrong); !errors.Is(err, residents.ErrNoWindow) {
-		t.Errorf("before a window: %v", err)
-	}
-	first := r.OpenWindow()
-	secret := r.OpenWindow()
-	if err := pair(r, first); !errors.Is(err, residents.ErrSecret) {
-		t.Errorf("the replaced window's secret: %v", err)
-	}
-	c.since += residents.WindowFor - 1
-	if err := pair(r, secret); err != nil {
-		t.Errorf("at the last instant: %v", err)
-	}
-	if err := pair(r, secret); !errors.Is(err, residents.ErrNoWindow) {
-		t.Errorf("a second device: %v", err)
-	}
-
-	secret = r.OpenWindow()
-	c.since += residents.WindowFor
-	if err := pair(r, secret); !errors.Is(err, residents.ErrNoWindow) {
-		t.Errorf("after five minutes: %v", err)
-	}
-
-	secret = r.OpenWindow()
-	for range 10 {
-		if err := pair(r, wrong); !errors.Is(err, residents.ErrSecret) {
-			t.Errorf("wrong: %v", err)
-		}
-	}
-	if err := pair(r, secret); !errors.Is(err, residents.ErrNoWindow) {
-		t.Errorf("after ten failures: %v", err)
-	}
-
-	for _, name := range []string{"", "  ", "a\nb", strings.Repeat("é", 65)} {
-		if _, _, err := r.Pair(ctx, r.OpenWindow(), name); !errors.Is(err, residents.ErrName) {
-			t.Errorf("name %q: %v", name, err)
-		}
-	}
-}
-
-// A window outlives a memory that fails: the device tries again.
-func TestPairingWhileTheDiskFails(t *testing.T) {
-	r, f, _ := room()
-	secret := r.OpenWindow()
-	f.Fail = errors.New("disk full")
-	if _, _, err := r.Pair(t.Context(), secret, "Ada"); !errors.Is(err, f.Fail) {
-		t.Error(err)
-	}
-	f.Fail = nil
-	if _, _, err := r.Pair(t.Context(), secret, "Ada"); err != nil {
-		t.Error(err)
-	}
-}
-
+// A token is good for its own resident, as long as that is there.
 func TestTokens(t *testing.T) {
 	r, f, _ := room()
 	ctx := t.Context()
-	id, token, err := r.Pair(ctx, r.OpenWindow(), " Ada ")
-	if err != nil {
-		t.Fatal(err)
+	ada, ben := settled(t, r, " Ada "), settled(t, r, "Ben")
+	if got := names(t, f); got != " Ada Ben" {
+		t.Errorf("residents%s", got)
 	}
-	if list, _ := f.List(ctx); len(list) != 1 || list[0].Name != "Ada" || list[0].ID != id {
-		t.Errorf("%+v", list)
+	if o, good, err := r.Authenticate(ctx, ada.Token); o.ID != ada.ID || !good || err != nil {
+		t.Errorf("%+v, %v, %v", o, good, err)
 	}
-	other, _, err := r.Pair(ctx, r.OpenWindow(), "Ben")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got, ok, err := r.Authenticate(ctx, token); got != id || !ok || err != nil {
-		t.Errorf("%s, %v, %v", got, ok, err)
-	}
-	_, text, _ := strings.Cut(token.Reveal(), ".")
-	for _, bad := range []string{"", "x", string(id), string(id) + ".", string(other) + "." + text, token.Reveal() + "x", strings.Repeat("a", 100) + "." + text} {
-		if _, ok, err := r.Authenticate(ctx, gateway.NewSecret(bad)); ok || err != nil {
-			t.Errorf("%q: %v, %v", bad, ok, err)
+	waits := pair(t, r, gateway.RoleGuest, residents.Ask{Name: "Guest"})
+	_, text, _ := strings.Cut(ada.Token.Reveal(), ".")
+	for _, id := range []gateway.ResidentID{ada.ID, ben.ID, waits.ID, "", "nobody", gateway.ResidentID(strings.Repeat("a", 100))} {
+		for _, bad := range []string{"", text + "x", text[1:], "AAAA"} {
+			for _, token := range []string{string(id) + bad, string(id) + "." + bad} {
+				if _, good, err := r.Authenticate(ctx, gateway.NewSecret(token)); good || err != nil {
+					t.Errorf("%q: %v, %v", token, good, err)
+				}
+			}
+		}
+		if id != ada.ID {
+			if got := who(t, r, gateway.NewSecret(string(id)+"."+text)); got != "" {
+				t.Errorf("Ada's text is good for %q", got)
+			}
 		}
 	}
-	if err := r.Remove(ctx, id); err != nil {
+	if err := r.Remove(ctx, ada.ID, false); err != nil {
 		t.Error(err)
 	}
-	if _, ok, _ := r.Authenticate(ctx, token); ok {
+	if got := who(t, r, ada.Token); got != "" {
 		t.Error("a removed resident's token is good")
 	}
 	var unknown *residents.UnknownError
-	if err := r.Remove(ctx, id); !errors.As(err, &unknown) || len(unknown.Exist) != 1 || unknown.Exist[0] != string(other) {
+	if err := r.Remove(ctx, ada.ID, false); !errors.As(err, &unknown) || len(unknown.Exist) != 1 || unknown.Exist[0] != string(ben.ID) {
 		t.Errorf("removed twice: %v", err)
 	}
-	if err := r.Known(ctx, other); err != nil {
+	if err := r.Confirm(ctx, ada.ID); !isUnknown(err) {
+		t.Errorf("confirmed after that: %v", err)
+	}
+	if err := r.Known(ctx, ben.ID); err != nil {
 		t.Error(err)
 	}
 }
 
-// An answer is kept for its key and its body, and nobody reads it in the memory.
-func TestAnswers(t *testing.T) {
+// R3: who came back with a backup is confirmed by a word, and is nobody new.
+func TestR3_ConfirmWhoCameBack(t *testing.T) {
 	r, f, _ := room()
-	ctx := t.Context()
-	answer := []byte(`{"pin":"471100"}`)
-	if _, found, _, err := r.Recall(ctx, "key", "body"); found || err != nil {
-		t.Error(found, err)
-	}
-	if err := r.Remember(ctx, "key", "body", answer); err != nil {
+	old := gateway.Resident{ID: "old", Name: "Old", Role: gateway.RoleInstaller, Key: "K", Ver: 3, Unconfirmed: true}
+	if err := f.Add(t.Context(), old, mac("token", "old.text")); err != nil {
 		t.Fatal(err)
 	}
-	got, found, same, err := r.Recall(ctx, "key", "body")
-	if !bytes.Equal(got, answer) || !found || !same || err != nil {
-		t.Errorf("%s, %v, %v, %v", got, found, same, err)
+	for _, want := range []string{"Old?", "Old"} {
+		if got := who(t, r, gateway.NewSecret("old.text")); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+		if err := r.Confirm(t.Context(), "old"); err != nil {
+			t.Error(err)
+		}
 	}
-	if got, found, same, err := r.Recall(ctx, "key", "another"); got != nil || !found || same || err != nil {
-		t.Errorf("another body: %s, %v, %v, %v", got, found, same, err)
+	old.Unconfirmed = false
+	if o, _, _, err := f.Find(t.Context(), "old"); err != nil || o != old {
+		t.Errorf("%+v, %v", o, err)
 	}
-	if _, found, _, _ := r.Recall(ctx, "another", "body"); found {
-		t.Error("another key")
+}
+
+// Contract §9: the last resident is removed at the gateway only. Who is not confirmed, is a guest or
+// an installer, or waits to be confirmed, is none who could remain.
+func TestLastResident(t *testing.T) {
+	ctx := t.Context()
+	r, f, _ := room()
+	ada := settled(t, r, "Ada")
+	guest := settledAs(t, r, gateway.RoleGuest, residents.Ask{Name: "Guest"})
+	installer := settledAs(t, r, gateway.RoleInstaller, residents.Ask{Name: "Installer"})
+	if err := f.Add(ctx, gateway.Resident{ID: "old", Name: "Old", Role: gateway.RoleResident, Unconfirmed: true}, nil); err != nil {
+		t.Fatal(err)
 	}
-	if _, sealed, _, _ := f.Answer(ctx, mac("answer key", "key")); bytes.Contains(sealed, []byte("471100")) {
-		t.Error("a PIN in clear")
+	waits := pair(t, r, gateway.RoleResident, residents.Ask{Name: "Ben"})
+	if err := r.Remove(ctx, ada.ID, true); !errors.Is(err, residents.ErrLast) {
+		t.Errorf("the last one: %v", err)
+	}
+	if got := who(t, r, ada.Token); got != "Ada" {
+		t.Errorf("and is gone: %q", got)
+	}
+	for _, id := range []gateway.ResidentID{guest.ID, installer.ID, "old"} {
+		if err := r.Remove(ctx, id, true); err != nil {
+			t.Errorf("%s is no last resident: %v", id, err)
+		}
+	}
+	if err := r.Confirm(ctx, waits.ID); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Remove(ctx, ada.ID, true); err != nil {
+		t.Errorf("one of two: %v", err)
+	}
+	if err := r.Remove(ctx, waits.ID, true); !errors.Is(err, residents.ErrLast) {
+		t.Errorf("the last one again: %v", err)
+	}
+	if err := r.Remove(ctx, waits.ID, false); err != nil {
+		t.Errorf("by the console: %v", err)
+	}
+	if got := names(t, r); got != "" {
+		t.Errorf("residents%s", got)
+	}
+}
+
+// Residents who remove each other at once leave one, beside a newcomer who is dropped.
+func TestLastResidentAtOnce(t *testing.T) {
+	for range 20 {
+		r, f, _ := room()
+		list := []residents.Paired{settled(t, r, "Ada"), settled(t, r, "Ben"), settled(t, r, "Cleo"), settled(t, r, "Dan")}
+		list = append(list, pair(t, r, gateway.RoleResident, residents.Ask{Name: "Eve"}))
+		var all sync.WaitGroup
+		for _, p := range list {
+			for range 2 {
+				all.Go(func() {
+					if err := r.Remove(context.Background(), p.ID, true); err != nil && !errors.Is(err, residents.ErrLast) && !isUnknown(err) {
+						t.Error(err)
+					}
+				})
+			}
+		}
+		all.Wait()
+		if left := strings.Fields(names(t, r)); len(left) != 1 || names(t, f) != names(t, r) {
+			t.Errorf("left: %q", left)
+		}
+	}
+}
+
+// Who is confirmed and removed at once is either, and nothing of it is left half-way: the window
+// ends, and there is no second token.
+func TestConfirmedAndRemovedAtOnce(t *testing.T) {
+	for range 50 {
+		r, f, _ := room()
+		p := pair(t, r, gateway.RoleGuest, residents.Ask{Name: "Ada"})
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				if err := r.Confirm(context.Background(), p.ID); err != nil && !isUnknown(err) {
+					t.Error(err)
+				}
+			})
+			all.Go(func() {
+				if err := r.Remove(context.Background(), p.ID, true); err != nil && !isUnknown(err) {
+					t.Error(err)
+				}
+			})
+			all.Go(func() {
+				if o, good, err := r.Authenticate(context.Background(), p.Token); good && o.ID != p.ID || err != nil {
+					t.Error(o, err)
+				}
+			})
+		}
+		all.Wait()
+		if got := names(t, f); got != "" || who(t, r, p.Token) != "" || names(t, r) != "" { // whoever came first, a removal came after it
+			t.Errorf("left:%s, %s", got, names(t, r))
+		}
+		if _, err := r.Pair(t.Context(), residents.Ask{Secret: wrong, Name: "Ben"}); !errors.Is(err, residents.ErrNoWindow) {
+			t.Errorf("the window: %v", err)
+		}
+	}
+}
+
+// D5: a memory that fails loses nothing: what was asked for is done when it is asked for again.
+func TestD5_AMemoryThatFails(t *testing.T) {
+	ctx := t.Context()
+	r, f, _ := room()
+	full := errors.New("disk full")
+	fails := func(what string, do func() error) {
+		t.Helper()
+		before, waits := names(t, r), r.Await(ctx)
+		f.Fail = full
+		err := do()
+		f.Fail = nil
+		if after := names(t, r); !errors.Is(err, full) || after != before || waits.Open && r.Await(ctx) != waits {
+			t.Errorf("%s: %v; residents%s, were%s", what, err, after, before)
+		}
+	}
+	ada := settled(t, r, "Ada")
+	p := pair(t, r, gateway.RoleResident, residents.Ask{Name: "Ben"})
+	fails("confirm who has paired", func() error { return r.Confirm(ctx, p.ID) })
+	fails("list", func() error { _, err := r.List(ctx); return err })
+	f.Fail = full // nothing of a newcomer is in the memory
+	if got := who(t, r, p.Token); got != "Ben?" {
+		t.Errorf("a newcomer's token is good for %q", got)
+	}
+	f.Fail = nil
+	fails("authenticate", func() error { _, _, err := r.Authenticate(ctx, ada.Token); return err })
+	fails("remove", func() error { return r.Remove(ctx, ada.ID, false) })
+	fails("confirm who is there", func() error { return r.Confirm(ctx, ada.ID) })
+	if err := r.Confirm(ctx, p.ID); err != nil || who(t, r, p.Token) != "Ben" || who(t, r, ada.Token) != "Ada" {
+		t.Errorf("%v; %q, %q", err, who(t, r, p.Token), who(t, r, ada.Token))
+	}
+	f.Fail = full
+	secret := r.OpenWindow(gateway.RoleGuest)
+	p, err := r.Pair(ctx, residents.Ask{Secret: secret, Name: "Guest"})
+	if err != nil || who(t, r, p.Token) != "Guest?" {
+		t.Errorf("pairing needs a memory: %v", err)
+	}
+	if err := r.Remove(ctx, p.ID, true); err != nil || r.Await(ctx).Open {
+		t.Errorf("a newcomer's removal needs a memory: %v", err)
 	}
 }

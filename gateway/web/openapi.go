@@ -13,23 +13,40 @@ import (
 	"gardien/gateway"
 )
 
-// OpenAPI writes the OpenAPI 3.1 text of a table of routes; scheme names the bearer
-// authentication. Schemas come from the types that the handlers read and write.
-func OpenAPI(title, version, description, scheme string, routes []Route) []byte {
+// Scheme is a way to authenticate: a bearer token, or a cookie.
+type Scheme struct {
+	Name   string
+	Cookie string // its name; "": a bearer token
+}
+
+func (s Scheme) text() map[string]any {
+	if s.Cookie != "" {
+		return map[string]any{"type": "apiKey", "in": "cookie", "name": s.Cookie}
+	}
+	return map[string]any{"type": "http", "scheme": "bearer"}
+}
+
+// OpenAPI writes the OpenAPI 3.1 text of a table of routes, and of the ways to authenticate, each
+// of which is enough. Schemas come from the types that the handlers read and write.
+func OpenAPI(title, version, description string, schemes []Scheme, routes []Route) []byte {
 	schemas := &schemas{map[string]any{}, map[string]reflect.Type{}}
 	paths := map[string]map[string]any{}
 	for _, rt := range routes {
 		if paths[rt.Path] == nil {
 			paths[rt.Path] = map[string]any{}
 		}
-		paths[rt.Path][strings.ToLower(rt.Method)] = operation(rt, scheme, schemas)
+		paths[rt.Path][strings.ToLower(rt.Method)] = operation(rt, schemes, schemas)
+	}
+	ways := map[string]any{}
+	for _, s := range schemes {
+		ways[s.Name] = s.text()
 	}
 	doc := map[string]any{
 		"openapi": "3.1.0",
 		"info":    map[string]any{"title": title, "version": version, "description": description},
 		"paths":   paths,
 		"components": map[string]any{"schemas": schemas.texts,
-			"securitySchemes": map[string]any{scheme: map[string]any{"type": "http", "scheme": "bearer"}}},
+			"securitySchemes": ways},
 	}
 	b, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
@@ -40,7 +57,7 @@ func OpenAPI(title, version, description, scheme string, routes []Route) []byte 
 
 var pathParameter = regexp.MustCompile(`\{(\w+)\}`)
 
-func operation(rt Route, scheme string, schemas *schemas) map[string]any {
+func operation(rt Route, schemes []Scheme, schemas *schemas) map[string]any {
 	op := map[string]any{"summary": rt.Summary}
 	var params []any
 	for _, m := range pathParameter.FindAllStringSubmatch(rt.Path, -1) {
@@ -51,6 +68,9 @@ func operation(rt Route, scheme string, schemas *schemas) map[string]any {
 	}
 	if rt.Idempotent {
 		params = append(params, map[string]any{"name": "Idempotency-Key", "in": "header", "schema": map[string]any{"type": "string", "maxLength": 64}})
+	}
+	for _, h := range rt.Headers {
+		params = append(params, map[string]any{"name": h, "in": "header", "schema": map[string]any{"type": "string"}})
 	}
 	if params != nil {
 		op["parameters"] = params
@@ -70,7 +90,11 @@ func operation(rt Route, scheme string, schemas *schemas) map[string]any {
 		"content": content("application/problem+json", schemaOf(reflect.TypeFor[gateway.Problem](), schemas))}
 	op["responses"] = responses
 	if !rt.Open {
-		op["security"] = []any{map[string]any{scheme: []any{}}}
+		var security []any
+		for _, s := range schemes {
+			security = append(security, map[string]any{s.Name: append([]string{}, rt.Roles...)})
+		}
+		op["security"] = security
 	}
 	if rt.Note != "" {
 		op["description"] = rt.Note

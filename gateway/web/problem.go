@@ -69,7 +69,9 @@ func WriteProblem(w http.ResponseWriter, p *gateway.Problem, more any) {
 			w.Header().Set("Retry-After", strconv.Itoa(1+rand.IntN(4)))
 		}
 	case http.StatusUnauthorized:
-		w.Header().Set("WWW-Authenticate", "Bearer")
+		if w.Header().Get("WWW-Authenticate") == "" {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+		}
 	}
 	Send(w, p.Status, "application/problem+json", append(b, '\n'))
 }

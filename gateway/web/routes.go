@@ -2,6 +2,7 @@ package web
 
 import (
 	"net/http"
+	"path"
 	"strings"
 
 	"gardien/gateway"
@@ -10,8 +11,10 @@ import (
 // Route is one operation, for the multiplexer and for OpenAPI.
 type Route struct {
 	Method, Path, Summary string
-	Open                  bool // without authentication
+	Open                  bool     // without authentication
+	Roles                 []string // who may call it otherwise; none: whoever is authenticated
 	Note                  string
+	Headers               []string // of the request, beside Idempotency-Key
 	Query                 []string
 	Idempotent            bool        // takes an Idempotency-Key
 	Request               any         // a value of the body's type; nil: none
@@ -47,7 +50,12 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	WriteProblem(w, gateway.Fail(http.StatusNotFound, "not-found", "there is no %s here; the routes are in /v1/openapi.json", r.URL.Path), nil)
 }
 
+// has reports whether the path, as it is written, has the method. ServeMux would lead what is not
+// clean elsewhere, with an answer that is no problem.
 func (m *Mux) has(r *http.Request) bool {
+	if p := r.URL.EscapedPath(); p != path.Clean(p) {
+		return false
+	}
 	_, pattern := m.mux.Handler(r)
 	return pattern != ""
 }

@@ -16,14 +16,15 @@ type Limits struct {
 	Idle    time.Duration // between two requests
 	Headers int           // bytes
 	Streams int           // of one HTTP/2 connection; 0: Go's default
+	Unread  int           // bytes of bodies of one HTTP/2 connection that nobody has read yet, from 64 KiB; 0: Go's default
 }
 
 // NewServer makes a server. A request's headers come within 5 s.
 func NewServer(h http.Handler, l Limits, log *slog.Logger, level slog.Level) *http.Server {
 	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: l.Request, IdleTimeout: l.Idle,
 		MaxHeaderBytes: l.Headers, ErrorLog: slog.NewLogLogger(log.Handler(), level)}
-	if l.Streams > 0 {
-		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: l.Streams}
+	if l.Streams > 0 || l.Unread > 0 {
+		srv.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: l.Streams, MaxReceiveBufferPerConnection: l.Unread, MaxReceiveBufferPerStream: l.Unread}
 	}
 	return srv
 }

@@ -16,20 +16,13 @@ func TestActsNameTheResident(t *testing.T) {
 	h := build(t)
 	h.start(t)
 	b := h.backend()
-	w, err := b.Residents.OpenPairing(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ada, err := b.Residents.Pair(t.Context(), api.PairingRequest{Secret: w.Secret, Name: "Ada"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	ada := h.pair(t, "Ada")
 	if _, text := h.grant(t, 1, "front", ""); text != "" {
 		if in, err := h.access.Take(t.Context(), text); err != nil || in.Result != "accepted" {
 			t.Fatal(in, err)
 		}
 	}
-	srv := h.lan(t)
+	srv := h.served(t)
 	for _, c := range []struct {
 		base   string
 		header []string
@@ -65,6 +58,7 @@ func TestActsNameTheResident(t *testing.T) {
 		do("POST", "/v1/clock/confirm", "")
 		var events []gateway.Event
 		told := func() bool {
+			var err error
 			if events, err = b.Record.Events(context.Background(), from, 100); err != nil {
 				t.Fatal(err)
 			}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/access"
 	"gardien/gateway/api"
+	"gardien/gateway/certs"
 	"gardien/gateway/doors"
 	"gardien/gateway/issuers"
 	"gardien/gateway/residents"
@@ -41,15 +43,21 @@ type Options struct {
 	Log    *slog.Logger
 
 	// What a gateway has of the machine and of the network; nil: theirs.
-	Dial   func(ctx context.Context, network, address string) (net.Conn, error) // to the cloud
-	Listen func() (net.Listener, error)                                         // in place of api.socket
-	Links  <-chan struct{}                                                      // a token when a link comes up
-	RTC    func() bool                                                          // whether a clock goes on without power
-	Jitter func(most time.Duration) time.Duration                               // of back-offs: from 0 to below most
+	Dial    func(ctx context.Context, network, address string) (net.Conn, error) // to the cloud
+	Listen  func() (net.Listener, error)                                         // in place of api.socket
+	Sockets Sockets                                                              // that the service manager has opened
+	Links   <-chan struct{}                                                      // a token when a link comes up
+	RTC     func() bool                                                          // whether a clock goes on without power
+	Jitter  func(most time.Duration) time.Duration                               // of back-offs: from 0 to below most
 
 	wired   chan<- *Gateway         // told when everything is ready
 	devices func(*hardware.Devices) // changes the devices that were opened
 	board   func() gpio.Facts       // nil: the machine's
+}
+
+// Sockets are what the service manager has opened of ports that a process without rights cannot.
+type Sockets struct {
+	Secure, Plain net.Listener // of ports 443 and 80; nil: none
 }
 
 // keysDir is the folder of the identity, below the state folder.
@@ -70,9 +78,13 @@ type Gateway struct {
 	access    *access.Controller
 	issuers   *issuers.Issuers[tokens.KeySet]
 	residents *residents.Residents
-	uplink    *uplink.Uplink // nil where there is no cloud
+	uplink    *uplink.Uplink              // nil where there is no cloud
+	certs     atomic.Pointer[certs.House] // nil: not open yet, or something ails it
+	certsTurn sync.Mutex
 	socket    *api.Socket
-	beside    []*keptUp // the tasks that may fail alone
+	lan       *api.LAN    // nil: no home network is served
+	mdns      *announcing // nil: nobody announces it
+	beside    []*keptUp   // the tasks that may fail alone
 	linkUp    <-chan struct{}
 	said      said // to the cloud of the record
 	started   time.Time
@@ -211,7 +223,8 @@ func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 	if err := g.wireIssuers(ctx); err != nil {
 		return err
 	}
-	g.residents = residents.New(residents.Opts{Memory: residentMemory{g.store}, Clock: g.clock, MAC: g.identity.MAC})
+	g.residents = residents.New(residents.Opts{Memory: residentMemory{g.store}, Clock: g.clock, MAC: g.identity.MAC,
+		Key: tokens.ParseHolder, Proof: dpop, Fingerprint: g.fingerprint})
 	if err := g.wireDoors(); err != nil {
 		return err
 	}

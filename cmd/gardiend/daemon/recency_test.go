@@ -13,7 +13,6 @@ import (
 
 	"gardien/gateway"
 	"gardien/gateway/access"
-	"gardien/gateway/api"
 	"gardien/gateway/tokens"
 	"gardien/store"
 )
@@ -112,14 +111,11 @@ func TestR1_CloudKnowsMore(t *testing.T) {
 func TestR3_UnconfirmedResidents(t *testing.T) {
 	old := build(t)
 	old.start(t)
-	srv := old.lan(t)
+	srv := old.served(t)
 	tokens := map[string]string{}
 	ids := map[string]gateway.ResidentID{}
 	for _, name := range []string{"Ada", "Ben"} {
-		w, err := old.backend().Residents.OpenPairing(t.Context())
-		check(t, err)
-		p, err := old.backend().Residents.Pair(t.Context(), api.PairingRequest{Secret: w.Secret, Name: name})
-		check(t, err)
+		p := old.pair(t, name)
 		tokens[name], ids[name] = p.Token, p.ID
 	}
 	opens := func(h *house, srv *httptest.Server, name string) int {
@@ -138,7 +134,7 @@ func TestR3_UnconfirmedResidents(t *testing.T) {
 		check(t, os.Chmod(filepath.Join(h.dir, "state", "keys", key), 0o600))
 	}
 	h.start(t)
-	srv = h.lan(t)
+	srv = h.served(t)
 	check(t, h.backend().Upkeep.Restore(t.Context(), &backup))
 	for _, name := range []string{"Ada", "Ben"} {
 		got := call(t, srv.Client(), "GET", srv.URL+"/v1/doors", "", "Authorization", "Bearer "+tokens[name])

@@ -19,9 +19,19 @@ func (m residentMemory) List(ctx context.Context) ([]gateway.Resident, error) {
 	return store.Look(ctx, m.store, func(tx *store.Tx) []gateway.Resident { return tx.Residents.List() })
 }
 
-func (m residentMemory) HasToken(ctx context.Context, id gateway.ResidentID, mac []byte) (has, confirmed bool, err error) {
-	err = m.store.View(ctx, func(tx *store.Tx) error { has, confirmed = tx.Residents.HasToken(id, mac); return nil })
-	return has, confirmed, err
+func (m residentMemory) Find(ctx context.Context, id gateway.ResidentID) (r gateway.Resident, mac []byte, found bool, err error) {
+	err = m.store.View(ctx, func(tx *store.Tx) error { r, mac, found = tx.Residents.Find(id); return nil })
+	return r, mac, found, err
+}
+
+func (m residentMemory) Rebind(ctx context.Context, id gateway.ResidentID, mac []byte, key string) (found bool, err error) {
+	err = m.store.Update(ctx, func(tx *store.Tx) error {
+		if found = tx.Residents.Rebind(id, mac, key); !found {
+			return tx.Err()
+		}
+		return tx.Record.Append(gateway.Event{Type: gateway.ResidentPaired, Resident: id})
+	})
+	return found, err
 }
 
 func (m residentMemory) Confirm(ctx context.Context, id gateway.ResidentID) (needed bool, err error) {
@@ -40,14 +50,32 @@ func (m residentMemory) Add(ctx context.Context, r gateway.Resident, mac []byte)
 	})
 }
 
-func (m residentMemory) Remove(ctx context.Context, id gateway.ResidentID) (found bool, err error) {
+func (m residentMemory) Remove(ctx context.Context, id gateway.ResidentID, keep bool) (found, last bool, err error) {
 	err = m.store.Update(ctx, func(tx *store.Tx) error {
+		if last = keep && isLast(tx.Residents.List(), id); last {
+			return tx.Err()
+		}
 		if found = tx.Residents.Remove(id); !found {
 			return tx.Err()
 		}
 		return tx.Record.Append(gateway.Event{Type: gateway.ResidentRemoved, Resident: id})
 	})
-	return found, err
+	return found, last, err
+}
+
+// isLast reports the only confirmed device of the role resident.
+func isLast(list []gateway.Resident, id gateway.ResidentID) bool {
+	is := false
+	for _, r := range list {
+		if r.Role != gateway.RoleResident || r.Unconfirmed {
+			continue
+		}
+		if r.ID != id {
+			return false
+		}
+		is = true
+	}
+	return is
 }
 
 func (m residentMemory) Answer(ctx context.Context, key []byte) (body, answer []byte, at time.Time, err error) {
@@ -68,20 +96,34 @@ func (m residentMemory) DropAnswers(ctx context.Context, before time.Time) error
 	return m.store.Follow(ctx, func(tx *store.Tx) error { return tx.Residents.DropAnswers(before) })
 }
 
-// asProblem turns the room's errors into the API's words.
+// problems are the room's errors in the API's words.
+var problems = []struct {
+	err    error
+	status int
+	name   string
+}{
+	{residents.ErrName, http.StatusBadRequest, "bad-request"},
+	{residents.ErrKey, http.StatusBadRequest, "bad-request"},
+	{residents.ErrNeedsKey, http.StatusBadRequest, "bad-request"},
+	{residents.ErrNoWindow, http.StatusConflict, "no-pairing"},
+	{residents.ErrSecret, http.StatusForbidden, "wrong-secret"},
+	{residents.ErrLast, http.StatusConflict, "last-resident"},
+	{residents.ErrProof, http.StatusUnauthorized, "unauthorized"},
+	{residents.ErrActs, http.StatusTooManyRequests, "too-many-requests"},
+}
+
 func asProblem(err error) error {
 	var unknown *residents.UnknownError
-	switch {
-	case errors.Is(err, residents.ErrName):
-		return api.Fail(http.StatusBadRequest, "bad-request", "%v", err)
-	case errors.Is(err, residents.ErrNoWindow):
-		return api.Fail(http.StatusConflict, "no-pairing", "%v", err)
-	case errors.Is(err, residents.ErrUnsure):
-		return api.Fail(http.StatusForbidden, "not-confirmed", "%v", err)
-	case errors.Is(err, residents.ErrSecret):
-		return api.Fail(http.StatusForbidden, "wrong-secret", "%v", err)
-	case errors.As(err, &unknown):
+	if errors.As(err, &unknown) {
 		return api.NotFound("resident", string(unknown.ID), unknown.Exist)
+	}
+	if errors.Is(err, residents.ErrNonce) {
+		return api.ErrNonce
+	}
+	for _, p := range problems {
+		if errors.Is(err, p.err) {
+			return api.Fail(p.status, p.name, "%v", err)
+		}
 	}
 	return err
 }

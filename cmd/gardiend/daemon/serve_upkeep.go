@@ -35,6 +35,15 @@ func Version() string {
 // Info implements api.UpkeepService.
 func (s upkeepService) Info() api.Info { return api.Info{ID: s.g.identity.ID, API: api.Version} }
 
+// CA implements api.UpkeepService.
+func (s upkeepService) CA() (der, profile []byte, err error) {
+	h, err := s.g.openCerts()
+	if err != nil {
+		return nil, nil, api.Fail(http.StatusInternalServerError, "fault", "%v", err)
+	}
+	return h.CA(), h.MobileConfig(), nil
+}
+
 // Durable implements api.UpkeepService.
 func (s upkeepService) Durable() bool { return s.g.store.Durable() }
 
@@ -47,8 +56,9 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 	at := s.g.clock.Read()
 	st := api.Status{ID: s.g.identity.ID, Name: s.g.cfg.Gateway.Name, Version: Version(), Started: s.g.stamp(s.g.started),
 		Seq: s.g.store.Head(), Log: about.Log, Epoch: about.Epoch,
-		API: api.StatusAPI{Socket: s.g.cfg.API.Socket}, Clock: s.g.clockStatus(at), Cloud: "off", Database: "ok", Notes: []string{}}
+		Clock: s.g.clockStatus(at), Cloud: "off", Database: "ok", Notes: []string{}}
 	note := func(format string, args ...any) { st.Notes = append(st.Notes, fmt.Sprintf(format, args...)) }
+	s.g.statusOfLAN(&st, note)
 	if s.g.board.UnderVoltage() {
 		note("the board had too little voltage: use a supply of its own for the strike, and a better one for the board")
 	}

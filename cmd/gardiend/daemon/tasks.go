@@ -213,8 +213,11 @@ func (g *Gateway) serve(ctx context.Context) error {
 	if g.cfg.Simulated() {
 		sim = &simulator{g}
 	}
-	g.socket = api.NewSocket(g.cfg.API.Socket, g.opts.Listen, api.New(g.backend(), sim, g.log, ctx.Done()), g.log)
+	handler := api.New(g.backend(), sim, g.log, ctx.Done())
+	g.socket = api.NewSocket(g.cfg.API.Socket, g.opts.Listen, handler, g.log)
+	lan := g.wireLAN(handler)
 	vital, beside := g.tasks()
+	beside = append(beside, lan...)
 	var others sync.WaitGroup
 	for _, t := range beside {
 		g.beside = append(g.beside, keepUp(t, g.note, g.log))
@@ -262,8 +265,8 @@ func waitFor(wg *sync.WaitGroup, d time.Duration) bool {
 	}
 }
 
-// announce says ready when everything that a door needs is. The socket is no such thing, but
-// whoever is told that the gateway is ready asks there first: it gets its one try.
+// announce says ready when everything that a door needs is. The listeners are no such thing, but
+// whoever is told that the gateway is ready asks there first: they get their one try.
 func (g *Gateway) announce(ctx context.Context, vital []Task) {
 	for _, t := range vital {
 		select {
@@ -272,17 +275,19 @@ func (g *Gateway) announce(ctx context.Context, vital []Task) {
 			return
 		}
 	}
-	select {
-	case <-g.socket.Ready():
-	case <-g.beside[0].settled:
-	case <-ctx.Done():
-		return
+	for _, k := range g.beside {
+		if k.Task != Task(g.socket) && (g.lan == nil || k.Task != Task(g.lan)) {
+			continue
+		}
+		select {
+		case <-k.Ready():
+		case <-k.settled:
+		case <-ctx.Done():
+			return
+		}
 	}
 	status := fmt.Sprintf("%s: %d doors, %d readers, %d issuers", g.identity.ID, len(g.house), len(g.devices.Readers), len(g.cfg.Issuers))
-	if g.cfg.API.Listen != "" {
-		g.log.Warn("this version serves the local socket only; api.listen is not used yet", "listen", g.cfg.API.Listen)
-	}
-	g.log.Info("ready", "gateway", g.identity.ID, "doors", len(g.house), "socket", g.cfg.API.Socket, "clock", g.clock.Read().State)
+	g.log.Info("ready", "gateway", g.identity.ID, "doors", len(g.house), "socket", g.cfg.API.Socket, "https", g.address(), "clock", g.clock.Read().State)
 	if err := systemd.Ready(status); err != nil {
 		g.log.Warn("the service manager was not told", "err", err)
 	}

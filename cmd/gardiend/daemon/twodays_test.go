@@ -356,7 +356,7 @@ func TestTwoDays(t *testing.T) {
 		unused := w.grant("unused", 1, "2027-03-01T09:00", "2027-03-01T12:00", nil)
 		nurse := w.grant("nurse", 0, "2027-03-01T00:00", "2027-04-01T00:00", hours)
 		check(t, w.to.SendManifest(t.Context(), 24*time.Hour))
-		check(t, w.house.backend().Residents.Remember(t.Context(), "key", "body", api.Answer{Status: 201}))
+		check(t, w.house.backend().Sessions.Remember(t.Context(), "key", "body", api.Answer{Status: 201}))
 		w.expect("the morning", "grant_added courier", "grant_added unused", "grant_added nurse")
 
 		w.at(1, "08:30")

@@ -168,6 +168,7 @@ type Operation struct {
 	Body         bool   // takes one
 	Answers      []int  // that the text names one by one
 	Note         string
+	Roles        []string // that the first way to authenticate names
 }
 
 // Operations lists them, by path and method.
@@ -177,6 +178,11 @@ func (c *Conformance) Operations() (list []Operation) {
 		for _, method := range slices.Sorted(maps.Keys(item.Operations())) {
 			op := item.Operations()[method]
 			o := Operation{Method: method, Path: path, Open: op.Security == nil, Body: op.RequestBody != nil, Note: op.Description}
+			if op.Security != nil && len(*op.Security) > 0 {
+				for _, roles := range (*op.Security)[0] {
+					o.Roles = roles
+				}
+			}
 			for status := range op.Responses.Map() {
 				var n int
 				if _, err := fmt.Sscan(status, &n); err == nil {

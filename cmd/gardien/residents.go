@@ -1,0 +1,191 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"rsc.io/qr"
+
+	"gardien/gateway"
+	"gardien/gateway/api"
+)
+
+// pairing lets devices in among the residents'.
+type pairing struct{ *tool }
+
+func (t pairing) cmd() *cobra.Command {
+	role := string(gateway.RoleResident)
+	cmd := &cobra.Command{Use: "pair", Short: "Let a phone or another device in among the residents': shows a QR code, and asks to confirm", Args: cobra.NoArgs,
+		Long: `pair opens a window of five minutes for one device and shows a QR code: scan it with
+the phone's camera, or with the app. Then the phone and this terminal show six digits.
+Say yes only if they are the same; until then the device opens nothing.
+
+  resident   may do everything
+  guest      sees the doors and what they do, and opens them
+  installer  sees how the gateway and its hardware are, and opens nothing
+
+With --json nothing is asked: the window comes first, and then, when a device has
+paired, its id, name and code. Confirm it with "gardien resident confirm ID".`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !gateway.Role(role).Valid() {
+				return usage("--role: want resident, guest or installer")
+			}
+			return t.run(cmd, gateway.Role(role))
+		}}
+	cmd.Flags().StringVar(&role, "role", role, "what the device may do: resident, guest or installer")
+	return cmd
+}
+
+func (t pairing) run(cmd *cobra.Command, role gateway.Role) error {
+	w, err := post[api.PairingWindow](cmd, t.tool, "/v1/pairing/window", api.PairingWindowRequest{Role: role})
+	if err != nil {
+		return err
+	}
+	if err := t.print(w, func() { t.show(w) }); err != nil {
+		return err
+	}
+	device, err := t.await(cmd.Context())
+	if err != nil {
+		if errors.Is(err, context.Canceled) { // whoever gave up leaves no window open
+			late, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			err = errors.Join(errors.New("given up: the window is closed"), t.Do(late, http.MethodDelete, "/v1/pairing/window", nil, &api.Done{}))
+		}
+		return err
+	}
+	if t.json {
+		return t.print(device, nil)
+	}
+	fmt.Fprintf(t.out, "\n%q has paired. It shows the code %s. Is that so? [y/N] ", device.Name, t.paint(green, device.Code[:3]+" "+device.Code[3:]))
+	answer, _ := bufio.NewReader(t.in).ReadString('\n')
+	path := "/v1/residents/" + url.PathEscape(string(device.ID))
+	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" && a != "o" && a != "oui" {
+		if err := t.act(cmd, http.MethodDelete, path, nil); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s was not confirmed, and opens nothing", device.Name)
+	}
+	if err := t.act(cmd, http.MethodPost, path+"/confirm", nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(t.out, "%s is paired as %s: %s\n", device.Name, role, device.ID)
+	return nil
+}
+
+// await waits until a device has paired.
+func (t pairing) await(ctx context.Context) (*api.PairingDevice, error) {
+	for {
+		var s api.PairingState
+		err := t.Do(ctx, http.MethodGet, "/v1/pairing/window?wait=25", nil, &s)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err != nil:
+			return nil, err
+		case s.Device != nil:
+			return s.Device, nil
+		case !s.Open:
+			return nil, errors.New("no device has paired in time, or the window was closed: run \"gardien pair\" again")
+		}
+	}
+}
+
+// show shows the QR code and what it says.
+func (t pairing) show(w api.PairingWindow) {
+	if code, err := qr.Encode(w.URL, qr.M); err == nil && strings.HasPrefix(w.URL, "https:") {
+		fmt.Fprint(t.out, drawQR(code))
+	}
+	fmt.Fprintf(t.out, "address %s\nsecret  %s\n", w.URL, w.Secret)
+	if w.Fingerprint != "" {
+		fmt.Fprintf(t.out, "key     %s\n", w.Fingerprint)
+	}
+	fmt.Fprintf(t.out, "open for %d s, or until one device has paired; Ctrl-C closes it\n", w.ExpiresIn)
+}
+
+// quiet is the margin that a reader needs, in modules (ISO/IEC 18004).
+const quiet = 4
+
+// drawQR draws two rows of modules a line, dark on light whatever the terminal's colours are.
+func drawQR(code *qr.Code) string {
+	const light, dark, lightAbove, lightBelow = "█", " ", "▀", "▄"
+	var b strings.Builder
+	for y := -quiet; y < code.Size+quiet; y += 2 {
+		b.WriteString("\x1b[97;40m")
+		for x := -quiet; x < code.Size+quiet; x++ {
+			switch above, below := code.Black(x, y), code.Black(x, y+1); {
+			case above && below:
+				b.WriteString(dark)
+			case above:
+				b.WriteString(lightBelow)
+			case below:
+				b.WriteString(lightAbove)
+			default:
+				b.WriteString(light)
+			}
+		}
+		b.WriteString("\x1b[0m\n")
+	}
+	return b.String()
+}
+
+func (t *tool) residentCmd() *cobra.Command {
+	cmd := group("resident", "Residents' paired devices")
+	cmd.AddCommand(&cobra.Command{Use: "list", Short: "The paired devices", Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			list, err := get[api.Residents](cmd, t, "/v1/residents")
+			if err != nil {
+				return err
+			}
+			return printLines(t, list.Residents, func() {
+				var rows [][]string
+				for _, r := range list.Residents {
+					state := ""
+					if !r.Confirmed {
+						state = t.paint(red, "not confirmed: opens nothing")
+					}
+					rows = append(rows, []string{string(r.ID), r.Name, string(r.Role), r.PairedAt, state})
+				}
+				t.table("ID NAME ROLE PAIRED -", rows)
+			})
+		}})
+	cmd.AddCommand(&cobra.Command{Use: "remove ID", Short: "Remove a device: it opens nothing any more, nor do its own and duress PINs", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := t.act(cmd, "DELETE", "/v1/residents/"+url.PathEscape(args[0]), nil); err != nil {
+				return err
+			}
+			return t.done("%s: removed", args[0])
+		}})
+	cmd.AddCommand(&cobra.Command{Use: "confirm ID", Short: "Say that a device is one of this house: one that has just paired, or that came back with a backup", Args: cobra.ExactArgs(1),
+		Long: `A device that has just paired opens nothing until somebody confirms it: compare the
+six digits that it shows with those of "gardien pair" first. Who is not confirmed when
+the pairing window closes is dropped.
+
+A backup that is restored on another box, or after the list of removed devices was
+lost, may bring back a device that was removed since. Such a device opens nothing
+until somebody at the gateway says that it is one of this house.`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := t.act(cmd, "POST", "/v1/residents/"+url.PathEscape(args[0])+"/confirm", nil); err != nil {
+				return err
+			}
+			return t.done("%s: confirmed", args[0])
+		}})
+	var doors []string
+	duress := &cobra.Command{Use: "duress ID", Short: "Make a resident's duress PIN: it opens as any other and raises a silent event", Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			made, err := post[api.GrantMade](cmd, t, "/v1/residents/"+url.PathEscape(args[0])+"/duress", api.DuressRequest{Doors: asDoors(doors)})
+			if err != nil {
+				return err
+			}
+			return t.print(made, func() { t.printPIN(made) })
+		}}
+	duress.Flags().StringSliceVar(&doors, "door", nil, "doors where it opens (default: all)")
+	cmd.AddCommand(duress)
+	return cmd
+}
