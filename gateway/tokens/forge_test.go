@@ -8,10 +8,8 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/sha256"
-	"encoding/asn1"
 	"encoding/binary"
 	"fmt"
-	"math/big"
 	"strings"
 	"testing"
 )
@@ -26,19 +24,7 @@ func seed(name string) []byte {
 }
 
 func deterministicES256(t testing.TB, key *ecdsa.PrivateKey, message []byte) []byte {
-	sum := sha256.Sum256(message)
-	der, err := key.Sign(nil, sum[:], crypto.SHA256)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var rs struct{ R, S *big.Int }
-	if _, err := asn1.Unmarshal(der, &rs); err != nil {
-		t.Fatal(err)
-	}
-	sig := make([]byte, 64)
-	rs.R.FillBytes(sig[:32])
-	rs.S.FillBytes(sig[32:])
-	return sig
+	return joined(t, der(t, key, crypto.SHA256, string(message)), 32)
 }
 
 // fields is a JSON object as text, so that it can also be a wrong one.

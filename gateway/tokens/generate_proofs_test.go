@@ -12,25 +12,7 @@ import (
 func (g *generator) proofs() {
 	const nonce, now = "bm9uY2Ugb2YgMTYgYnl0ZQ", 1790000000
 	grant := g.signed(g.cnf())
-	jwk := func(k *SigningKey) string {
-		b, err := json.Marshal(jose.JSONWebKey{Key: k.key})
-		if err != nil {
-			g.Fatal(err)
-		}
-		return string(b)
-	}
-	private := func(k *SigningKey) string {
-		b, err := k.Marshal()
-		if err != nil {
-			g.Fatal(err)
-		}
-		var m map[string]string
-		if err := json.Unmarshal(b, &m); err != nil {
-			g.Fatal(err)
-		}
-		return m["d"]
-	}
-	extra := func(k *SigningKey, member string) string { return strings.TrimSuffix(jwk(k), "}") + "," + member + "}" }
+	jwk, private, extra := g.jwk, g.private, g.extra
 	ath := func(text string) string {
 		sum := sha256.Sum256([]byte(text))
 		return quote(strict.EncodeToString(sum[:]))
@@ -94,8 +76,47 @@ func (g *generator) proofs() {
 	head("jwk_null", "jwk is null", "jwk=null")
 	head("jwk_string", "jwk is a string", "jwk="+quote(g.holder.kid))
 	head("jwk_p384", "crv says another curve", "jwk="+strings.Replace(jwk(g.holder), "P-256", "P-384", 1))
+	g.points(head)
+	valid := sign(g.holder, header.String(), claims.String())
+	put(badProof, "newline", "a line end after the proof", valid+"\n")
+	put(badProof, "padding", "base64 with padding", valid+"==")
+	put(badProof, "second_spelling", "unused bits of the signature's last character are set", secondSpelling(valid))
+	put(badProof, "flipped", "claims that were not signed", strings.Replace(valid, "."+b64(claims.String())+".", "."+b64(claims.with("iat=1790000001").String())+".", 1))
+	put(badProof, "empty", "no proof", "")
+	put(badProof, "grant_again", "the grant is no proof of itself", grant)
+	put(badProof, "4097_bytes", "4,097 bytes", padded(g, g.holder, fields{}, claims, 4097))
+}
+
+// jwk is a public key as a proof has it in its header.
+func (g *generator) jwk(k *SigningKey) string {
+	b, err := json.Marshal(jose.JSONWebKey{Key: k.key})
+	if err != nil {
+		g.Fatal(err)
+	}
+	return string(b)
+}
+
+// private gives a key's member d.
+func (g *generator) private(k *SigningKey) string {
+	b, err := k.Marshal()
+	if err != nil {
+		g.Fatal(err)
+	}
+	var m map[string]string
+	if err := json.Unmarshal(b, &m); err != nil {
+		g.Fatal(err)
+	}
+	return m["d"]
+}
+
+func (g *generator) extra(k *SigningKey, member string) string {
+	return strings.TrimSuffix(g.jwk(k), "}") + "," + member + "}"
+}
+
+// points puts the holder's jwk with an x that is none, or is spelt otherwise.
+func (g *generator) points(head func(name, why string, edits ...string)) {
 	var point struct{ X, Y string }
-	if err := json.Unmarshal([]byte(jwk(g.holder)), &point); err != nil {
+	if err := json.Unmarshal([]byte(g.jwk(g.holder)), &point); err != nil {
 		g.Fatal(err)
 	}
 	x := func(name, why, x string) {
@@ -106,14 +127,6 @@ func (g *generator) proofs() {
 	x("padded", "x with padding", point.X+"=")
 	x("swapped", "not a point of the curve", point.Y)
 	x("short", "x of 31 bytes", b64(strings.Repeat("x", 31)))
-	valid := sign(g.holder, header.String(), claims.String())
-	put(badProof, "newline", "a line end after the proof", valid+"\n")
-	put(badProof, "padding", "base64 with padding", valid+"==")
-	put(badProof, "second_spelling", "unused bits of the signature's last character are set", secondSpelling(valid))
-	put(badProof, "flipped", "claims that were not signed", strings.Replace(valid, "."+b64(claims.String())+".", "."+b64(claims.with("iat=1790000001").String())+".", 1))
-	put(badProof, "empty", "no proof", "")
-	put(badProof, "grant_again", "the grant is no proof of itself", grant)
-	put(badProof, "4097_bytes", "4,097 bytes", padded(g, g.holder, fields{}, claims, 4097))
 }
 
 func (g *generator) descriptors() {

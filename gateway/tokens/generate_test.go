@@ -19,6 +19,7 @@ func generate(t testing.TB) (map[string]vector, []byte) {
 	g.wrongTexts()
 	g.wrongSeals()
 	g.proofs()
+	g.dpops()
 	g.descriptors()
 	return g.vectors, g.context(t)
 }

@@ -25,9 +25,9 @@ const vectorsDir = "testdata/vectors"
 
 // vector is one file of testdata/vectors; its README tells what each header means.
 type vector struct {
-	expect, why, via, nonce, door, grant string
-	now                                  int64
-	text                                 string
+	expect, why, via, key, nonce, door, grant string
+	now                                       int64
+	text                                      string
 }
 
 func (v vector) file() []byte {
@@ -43,6 +43,7 @@ func (v vector) file() []byte {
 	if v.now != 0 {
 		line("now", strconv.FormatInt(v.now, 10))
 	}
+	line("key", v.key)
 	line("nonce", v.nonce)
 	line("door", v.door)
 	line("grant", v.grant)
@@ -67,6 +68,8 @@ func parseVector(b []byte) (vector, error) {
 			v.via = value
 		case "now":
 			v.now, err = strconv.ParseInt(value, 10, 64)
+		case "key":
+			v.key = value
 		case "nonce":
 			v.nonce = value
 		case "door":
@@ -188,13 +191,22 @@ func judge(gw *Verifier, v vector) (string, gateway.Grant) {
 			return string(gateway.BadProof), g
 		}
 		return "good", g
+	case "dpop":
+		d, r := ParseDPoP(v.text)
+		if r != nil {
+			return string(r.Reason), gateway.Grant{}
+		}
+		if d.Key != v.key || d.Nonce != v.nonce {
+			return string(gateway.BadProof), gateway.Grant{}
+		}
+		return "good", gateway.Grant{}
 	case "descriptor":
 		if _, err := ParseDescriptor(v.text); err != nil {
 			return "refused", gateway.Grant{}
 		}
 		return "good", gateway.Grant{}
 	}
-	return "via: want grant, proof or descriptor", gateway.Grant{}
+	return "via: want grant, proof, dpop or descriptor", gateway.Grant{}
 }
 
 func judgeTime(g gateway.Grant, now time.Time) string {
