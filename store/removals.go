@@ -206,7 +206,7 @@ func (s *Store) KeepRemovals(mac MAC) error {
 		os.RemoveAll(memory)
 	}
 	return s.Update(context.Background(), func(tx *Tx) error {
-		tx.people = true // the second copy of their list may be older, or gone
+		tx.people = s.setAside == "" // the second copy of their list may be older, or gone; Salvage still needs it
 		var of string
 		if tx.get("removals", &of); of != "" && of != r.id {
 			s.log.Warn("the list of what was removed is new, or another's: a restored backup may bring back who was removed before", "file", r.path)
