@@ -87,7 +87,13 @@ func readRoster(dir string) (list []listed) {
 	}
 	for line := range bytes.Lines(b) {
 		var l listed
-		if json.Unmarshal(line, &l) == nil && l.ID != "" && len(l.Token) > 0 && slices.Contains(gateway.Roles(), l.Role) {
+		if json.Unmarshal(line, &l) != nil {
+			continue
+		}
+		if l.Role == "" && l.Ver == 0 { // from before there were roles
+			l.Role, l.Ver = gateway.RoleResident, 1
+		}
+		if l.ID != "" && len(l.Token) > 0 && slices.Contains(gateway.Roles(), l.Role) {
 			list = append(list, l)
 		}
 	}
