@@ -197,6 +197,13 @@ func (s *Store) KeepRemovals(mac MAC) error {
 	if s.runtime != "" && !standsIn(s) && size(filepath.Join(memory, FileName)) > 0 {
 		// A process of before has not lived to see the disk take writes again.
 		gone, err := r.inMemory(filepath.Join(memory, RemovedName))
+		var h *handles
+		if err == nil {
+			h, err = leftStandIn(memory, s.log)
+		}
+		if err == nil {
+			err = h.close()
+		}
 		if err == nil {
 			err = giveBack(context.Background(), s, filepath.Join(memory, FileName), gone)
 		}

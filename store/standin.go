@@ -408,7 +408,7 @@ func openStandIn(s *Store, cause error) error {
 	var h *handles
 	var err error
 	if size(filepath.Join(dir, FileName)) > 0 {
-		h, err = openHandles(filepath.Join(dir, FileName), s.log)
+		h, err = leftStandIn(dir, s.log)
 	} else {
 		h, err = newStandIn(dir, fillFrom(filepath.Join(s.dir, FileName)), s.log)
 	}
@@ -422,6 +422,18 @@ func openStandIn(s *Store, cause error) error {
 	s.setAside = ""
 	s.log.Error("the disk takes no writes: residents come in, nobody else does; what happens is kept in memory until it does (check df, dmesg, and the card)", "cause", cause)
 	return nil
+}
+
+// leftStandIn opens a stand-in that a process of before has left, which may have been an older
+// program's.
+func leftStandIn(dir string, log *slog.Logger) (*handles, error) {
+	h, err := openHandles(filepath.Join(dir, FileName), log)
+	if err == nil {
+		if err = h.migrate(); err != nil {
+			h.close()
+		}
+	}
+	return h, err
 }
 
 // standsIn reports whether there is a stand-in.
