@@ -108,7 +108,7 @@ type carried struct {
 }
 
 // residentsOf reads the residents of a database that was set aside, and those whom it does not
-// tell soundly from the copy beside it.
+// tell soundly, or of whom it tells an older version, from the copy beside it.
 func residentsOf(old *sql.DB, dir string) (list []carried) {
 	copied := map[gateway.ResidentID]listed{}
 	for _, l := range readRoster(dir) {
@@ -124,7 +124,7 @@ func residentsOf(old *sql.DB, dir string) (list []carried) {
 		if c.Resident, err = scanResident(rows.Scan, &c.token, &sound); err != nil || !slices.Contains(gateway.Roles(), c.Role) {
 			continue
 		}
-		if _, again := copied[c.ID]; sound || !again {
+		if l, again := copied[c.ID]; !again || sound && c.Ver >= l.Ver {
 			list = append(list, c)
 			delete(copied, c.ID)
 		}
