@@ -248,8 +248,8 @@ const upsertGrants = `INSERT INTO main.grants (iss, jti, ver, status, doors, iat
 		sub = excluded.sub, holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`
 
 // carriedOver is what a backup must not undo: the highest version of each grant, uses,
-// revocations and blocks, keys that an issuer rotated to, commands that came, pauses, lock-outs,
-// the day's entries and guesses, the floor.
+// revocations and blocks, keys that an issuer rotated to or a resident moved to, commands that came,
+// pauses, lock-outs, the day's entries and guesses, the floor.
 var carriedOver = []string{
 	`DELETE FROM pins WHERE EXISTS (SELECT 1 FROM live.grants l JOIN main.grants m ON l.iss = m.iss AND l.jti = m.jti
 		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,
@@ -266,6 +266,7 @@ var carriedOver = []string{
 	`UPDATE main.issuers SET man_ver = l.man_ver, man_iat = l.man_iat, man_next = l.man_next, man_count = l.man_count,
 		man_digest = l.man_digest, man_matched = l.man_matched FROM live.issuers l WHERE l.iss = issuers.iss AND l.man_ver > issuers.man_ver`,
 	`INSERT OR IGNORE INTO main.commands SELECT * FROM live.commands`,
+	`UPDATE residents SET token = l.token, holder = l.holder, ver = l.ver FROM live.residents l WHERE l.id = residents.id AND l.ver > residents.ver`,
 	`DELETE FROM items`,
 	`DELETE FROM state WHERE key = 'feed'`,
 	`INSERT OR REPLACE INTO main.state (key, value) SELECT key, value FROM live.state WHERE key IN ('cloud', 'paused')`,
