@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 )
@@ -75,6 +76,26 @@ func (s *Store) Abandon() {
 func (s *Store) SchemaSum() (want, have string, err error) {
 	text, err := schemaOf(s.conn)
 	return schemaSum, fmt.Sprintf("%x", sha256.Sum256([]byte(text))), err
+}
+
+// OldForTest makes a database as a program made it that knew the first so many migrations, and
+// fills it.
+func OldForTest(dir string, version int, fill string) error {
+	h, err := openHandles(filepath.Join(dir, FileName), slog.Default())
+	if err != nil {
+		return err
+	}
+	names, err := fs.Glob(migrations, "migrations/*.sql")
+	for i := 0; err == nil && i < version; i++ {
+		var text []byte
+		if text, err = migrations.ReadFile(names[i]); err == nil {
+			_, err = h.conn.ExecContext(context.Background(), fmt.Sprintf("%s; PRAGMA user_version=%d", text, i+1))
+		}
+	}
+	if err == nil {
+		_, err = h.conn.ExecContext(context.Background(), fill)
+	}
+	return errors.Join(err, h.close())
 }
 
 // MigrateForTest makes a database by the migrations, and looks at nothing.

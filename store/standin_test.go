@@ -92,6 +92,7 @@ func (r *standInRun) run(breaks func() error, heals func()) error {
 		for _, id := range []gateway.ResidentID{"ada", "ben"} {
 			tx.Residents.Put(gateway.Resident{ID: id, Name: string(id), PairedAt: start}, []byte("token"))
 		}
+		tx.Residents.Put(gateway.Resident{ID: "cleo", Name: "cleo", PairedAt: start, Role: gateway.RoleGuest, Key: "K"}, []byte("token"))
 		return tx.Record.Append(gateway.Event{Type: gateway.GatewayStarted})
 	}))
 	if err == nil {
@@ -111,6 +112,7 @@ func (r *standInRun) run(breaks func() error, heals func()) error {
 	}
 	if err := s.Update(ctx, func(tx *store.Tx) error {
 		tx.Residents.Remove("ben")
+		tx.Residents.Rebind("cleo", []byte("token 2"), "K2")
 		revoked := home
 		revoked.Version, revoked.Status = 2, gateway.GrantRevoked
 		tx.Grants.Put(revoked, []byte("digest"))
@@ -173,11 +175,13 @@ func (r *standInRun) look(s *store.Store, entries int, degraded bool) error {
 	var problems []string
 	err := s.View(ctx, func(tx *store.Tx) error {
 		list := tx.Residents.List()
+		cleo, token, _ := tx.Residents.Find("cleo")
 		g, found := tx.Grants.Get(gateway.GrantID{Issuer: gateway.HomeIssuer, JTI: "family"})
 		_, pin := tx.Codes.Find("front", []byte("mac"))
 		parcel, there := tx.Grants.Get(gateway.GrantID{Issuer: "carrier.example", JTI: "parcel"})
 		for problem, is := range map[string]bool{
-			"the wrong residents": len(list) != 1 || list[0].ID != "ada",
+			"the wrong residents": len(list) != 2 || list[0].ID != "ada" || list[0].Role != gateway.RoleResident || list[0].Ver != 1,
+			"not moved":           cleo.Role != gateway.RoleGuest || cleo.Key != "K2" || cleo.Ver != 2 || string(token) != "token 2",
 			"a revoked grant":     !found || g.Status == gateway.GrantActive && !g.Block,
 			"a wiped PIN":         pin,
 			"no parcel":           !there || parcel.Used != 0,
