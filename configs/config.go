@@ -16,6 +16,7 @@ type Config struct {
 	Clock     Clock    `key:"clock"`
 	API       API      `key:"api"`
 	MDNS      MDNS     `key:"mdns"`
+	Pairing   Pairing  `key:"pairing"`
 	Doors     []Door   `key:"doors" required:"true"`
 	Readers   []Reader `key:"readers"`
 	ZWave     ZWave    `key:"zwave"`
@@ -54,6 +55,11 @@ type API struct {
 type MDNS struct {
 	Mode       string   `key:"mode" default:"auto" oneof:"auto avahi builtin off"`
 	Interfaces []string `key:"interfaces"`
+}
+
+// Pairing is how devices come in among the residents', beside "gardien pair".
+type Pairing struct {
+	Button *Button `key:"button"`
 }
 
 // Door is one opening with its hardware: a strike or a lock.
@@ -125,7 +131,7 @@ type REX struct {
 	Shunt    Duration `key:"shunt" default:"10s" min:"1s" max:"60s"`
 }
 
-// Button is an input that asks for something: a bell, a tamper switch.
+// Button is an input that asks for something: a bell, a tamper switch, a button for pairing.
 type Button struct {
 	Driver   string   `key:"driver" required:"true" oneof:"gpio"`
 	Pin      string   `key:"pin"`

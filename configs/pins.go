@@ -38,6 +38,9 @@ func (c *Config) named() (list []named) {
 		list = append(list, named{key, pin, missing, driver})
 	}
 	const line = "name the GPIO line, as in pin: GPIO17"
+	if b := c.Pairing.Button; b != nil {
+		add(b.Driver, "pairing.button.pin", b.Pin, line)
+	}
 	for i, d := range c.Doors {
 		at := fmt.Sprintf("doors[%d]", i)
 		if s := d.Strike; s != nil {

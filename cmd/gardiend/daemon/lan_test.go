@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"gardien/cmd/gardiend/hardware"
+	"gardien/drivers/sim"
 	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/gateway/api/phone"
@@ -412,4 +414,41 @@ func TestPortTaken(t *testing.T) {
 		t.Errorf("%q %+v", st.Notes, st.API)
 	}
 	h.open(t, "side", h.pinGrant(t, "side"))
+}
+
+// TestPairingButton: the button lets one device in that knows no secret, and a resident's device
+// confirms it. It is not for the first resident, whom nobody could confirm.
+func TestPairingButton(t *testing.T) {
+	h := networked(t)
+	button := sim.NewREX("pairing button")
+	h.devices = func(d *hardware.Devices) { d.Pairing = button }
+	h.start(t)
+	p := h.stranger(t)
+	button.Press()
+	if a := do(t, p, "POST", "/v1/pairing", `{"name":"Eve"}`); a.Status != 409 {
+		t.Errorf("the first resident, by the button: %d %s", a.Status, a.Body)
+	}
+	ada, _ := h.paired(t, "Ada", gateway.RoleResident)
+	button.Press()
+	pressed := func() api.PairingState { return must(h.backend().Pairing.Await(t.Context(), 0)) }
+	for !pressed().Open {
+		<-time.After(time.Millisecond)
+	}
+	p.Key = must(tokens.GenerateES256())
+	ben, err := p.Pair(t.Context(), "", "Ben")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := do(t, p, "POST", attempts, "{}"); a.Status != 403 {
+		t.Errorf("not confirmed: %d %s", a.Status, a.Body)
+	}
+	if a := do(t, ada, "GET", "/v1/residents", ""); !strings.Contains(a.Body, `"confirmed":false`) || !strings.Contains(a.Body, string(ben.ID)) {
+		t.Errorf("a resident does not see who waits: %s", a.Body)
+	}
+	if a := do(t, ada, "POST", "/v1/residents/"+string(ben.ID)+"/confirm", ""); a.Status != 204 {
+		t.Errorf("confirm: %d %s", a.Status, a.Body)
+	}
+	if a := do(t, p, "POST", attempts, "{}"); a.Status != 200 {
+		t.Errorf("confirmed: %d %s", a.Status, a.Body)
+	}
 }

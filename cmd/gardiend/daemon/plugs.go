@@ -134,6 +134,24 @@ func (g *Gateway) watchTamper(t hardware.Tamper) Task {
 	})
 }
 
+// watchPairing lets a device pair when somebody presses the button.
+func (g *Gateway) watchPairing(button gateway.REX) Task {
+	return newJob("pairing button", func(ctx context.Context) error {
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-button.Requests():
+			}
+			if err := g.residents.PressButton(ctx); err != nil {
+				g.log.Warn("the pairing button does nothing", "err", err)
+				continue
+			}
+			g.log.Info("the pairing button was pressed: one device may pair within five minutes, and a resident's device confirms it")
+		}
+	})
+}
+
 // input is a button as a task, which fails while the button cannot be read.
 type input struct {
 	job

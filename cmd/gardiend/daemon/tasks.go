@@ -42,6 +42,9 @@ func (g *Gateway) tasks() (vital, beside []Task) {
 	for _, t := range g.devices.Tampers {
 		beside = append(beside, g.watchTamper(t))
 	}
+	if g.devices.Pairing != nil {
+		beside = append(beside, g.watchPairing(g.devices.Pairing))
+	}
 	for _, i := range g.devices.Inputs {
 		beside = append(beside, watchInput(i))
 	}

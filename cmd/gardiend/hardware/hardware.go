@@ -22,6 +22,7 @@ type Devices struct {
 	Readers []Reader
 	Inputs  []Input
 	Tampers []Tamper
+	Pairing gateway.REX // the button that lets a device pair; nil: there is none
 	Sim     Sim
 
 	closers []io.Closer
@@ -77,6 +78,9 @@ func Open(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Devices,
 	}
 	for i, d := range cfg.Doors {
 		h.openInputs(fmt.Sprintf("doors[%d]", i), d)
+	}
+	if b := cfg.Pairing.Button; b != nil {
+		h.Pairing = h.gpioButton("pairing.button", "", "pairing", "button", *b)
 	}
 	for i, r := range cfg.Readers {
 		h.openReader(fmt.Sprintf("readers[%d]", i), r)
