@@ -49,6 +49,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(tidy{m}, map[string]func(){
 		"gardiend": func() { os.Exit(run(os.Args[1:], daemon.Options{OS: storyClock()})) },
 		"pairer":   pairer,
+		"phone":    phoneMain,
 		"wrongusage": func() { // runs a command that must end with 2
 			var exit *exec.ExitError
 			if err := exec.Command(os.Args[1], os.Args[2:]...).Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {
@@ -148,7 +149,12 @@ func storyParams(t *testing.T) testscript.Params {
 			e.Setenv("GARDIEN_SOCKET", filepath.Join(e.WorkDir, "api.sock"))
 			e.Setenv("STORY_CLOCK", filepath.Join(e.WorkDir, ".clock"))
 			// The house that stories start from; a story may bring its own.
-			for name, text := range map[string]string{"house.yaml": house} {
+			port, err := freePort()
+			if err != nil {
+				return err
+			}
+			networked := strings.Replace(house, `listen: ""`, fmt.Sprintf(`listen: "127.0.0.1:%d"`, port), 1)
+			for name, text := range map[string]string{"house.yaml": house, "lan.yaml": networked} {
 				if err := os.WriteFile(filepath.Join(e.WorkDir, name), []byte(text), 0o600); err != nil {
 					return err
 				}
@@ -170,6 +176,15 @@ func storyParams(t *testing.T) testscript.Params {
 			"cloud": cmdCloud, "cable": cmdCable, "config": cmdConfig, "webhook": cmdWebhook,
 		},
 	}
+}
+
+// freePort is one that nobody has at present: a restart of the daemon keeps it.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	return l.Addr().(*net.TCPAddr).Port, l.Close()
 }
 
 const house = `gateway: {name: Maison, time_zone: Europe/Paris, state_dir: state}
@@ -379,7 +394,8 @@ func cmdSkip(ts *testscript.TestScript, neg bool, args []string) {
 // cmdJSON sets a variable from a member of the last command's JSON output: json VAR member.
 func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 	var m map[string]any
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &m))
+	out := ts.ReadFile("stdout")
+	ts.Check(json.Unmarshal([]byte(out[max(strings.IndexByte(out, '{'), 0):]), &m)) // a status may stand before it
 	v, ok := m[args[1]]
 	if !ok {
 		ts.Fatalf("no member %q", args[1])
