@@ -46,6 +46,10 @@ func (m tidy) Run() int {
 }
 
 func TestMain(m *testing.M) {
+	if os.Getenv(phoneEnv) != "" {
+		phoneMain()
+		os.Exit(0)
+	}
 	testscript.Main(tidy{m}, map[string]func(){
 		"gardiend": func() { os.Exit(run(os.Args[1:], daemon.Options{OS: storyClock()})) },
 		"pairer":   pairer,
