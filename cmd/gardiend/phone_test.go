@@ -233,3 +233,32 @@ func phoneFollows(name, event string) error {
 	}
 	return fmt.Errorf("the stream ended without %s: %w", event, lines.Err())
 }
+
+// pairer is a phone that pairs by the local socket, and somebody who confirms it there: pairer
+// [SECRET]. Without a secret it opens a window itself.
+func pairer() {
+	ctx, client := context.Background(), api.NewClient(os.Getenv("GARDIEN_SOCKET"))
+	var w api.PairingWindow
+	var err error
+	if len(os.Args) > 1 {
+		w.Secret = os.Args[1]
+	} else {
+		err = client.Do(ctx, "POST", "/v1/pairing/window", struct{}{}, &w)
+	}
+	var paired json.RawMessage
+	var p api.Paired
+	if err == nil {
+		err = client.Do(ctx, "POST", "/v1/pairing", api.PairingRequest{Secret: w.Secret, Name: "Ada"}, &paired)
+	}
+	if err == nil {
+		err = json.Unmarshal(paired, &p)
+	}
+	if err == nil {
+		err = client.Do(ctx, "POST", "/v1/residents/"+string(p.ID)+"/confirm", nil, &api.Done{})
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Stdout.Write(paired)
+}

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -23,7 +22,6 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/access"
 	"gardien/gateway/api"
-	"gardien/gateway/certs"
 	"gardien/gateway/doors"
 	"gardien/gateway/issuers"
 	"gardien/gateway/residents"
@@ -78,17 +76,14 @@ type Gateway struct {
 	access    *access.Controller
 	issuers   *issuers.Issuers[tokens.KeySet]
 	residents *residents.Residents
-	uplink    *uplink.Uplink              // nil where there is no cloud
-	certs     atomic.Pointer[certs.House] // nil: not open yet, or something ails it
-	certsTurn sync.Mutex
+	uplink    *uplink.Uplink // nil where there is no cloud
 	socket    *api.Socket
-	lan       *api.LAN    // nil: no home network is served
-	mdns      *announcing // nil: nobody announces it
-	beside    []*keptUp   // the tasks that may fail alone
-	linkUp    <-chan struct{}
-	said      said // to the cloud of the record
-	started   time.Time
-	inForce   atomic.Pointer[configs.Config] // the configuration whose issuers are believed
+	network
+	beside  []*keptUp // the tasks that may fail alone
+	linkUp  <-chan struct{}
+	said    said // to the cloud of the record
+	started time.Time
+	inForce atomic.Pointer[configs.Config] // the configuration whose issuers are believed
 }
 
 // Run runs a gateway until ctx ends. What it returns is one clear line; nil means that
@@ -101,6 +96,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	g := &Gateway{opts: o, log: o.Log, cfg: cfg}
+	g.network.g = g
 	g.inForce.Store(cfg)
 	release, err := lockState(cfg.Gateway.StateDir)
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"gardien/gateway"
@@ -24,34 +25,43 @@ import (
 // one of many in a street.
 func hostName(id gateway.GatewayID) string { return "gardien-" + string(id[len(id)-4:]) }
 
+// network is a gateway's side of it.
+type network struct {
+	g         *Gateway
+	certs     atomic.Pointer[certs.House] // nil: not open yet, or something ails it
+	certsTurn sync.Mutex
+	lan       *api.LAN    // nil: no home network is served
+	mdns      *announcing // nil: nobody announces it
+}
+
 // openCerts opens the house CA and the leaf, if they are not open yet. What ails them ails the
 // listener alone.
-func (g *Gateway) openCerts() (*certs.House, error) {
-	g.certsTurn.Lock()
-	defer g.certsTurn.Unlock()
-	if h := g.certs.Load(); h != nil {
+func (n *network) openCerts() (*certs.House, error) {
+	n.certsTurn.Lock()
+	defer n.certsTurn.Unlock()
+	if h := n.certs.Load(); h != nil {
 		return h, nil
 	}
-	h, err := certs.Open(certs.Opts{Dir: filepath.Join(g.cfg.Gateway.StateDir, keysDir), Name: hostName(g.identity.ID) + ".local", Clock: g.clock, Log: g.log})
+	h, err := certs.Open(certs.Opts{Dir: filepath.Join(n.g.cfg.Gateway.StateDir, keysDir), Name: hostName(n.g.identity.ID) + ".local", Clock: n.g.clock, Log: n.g.log})
 	if err != nil {
 		return nil, err
 	}
-	g.certs.Store(h)
+	n.certs.Store(h)
 	return h, nil
 }
 
 // fingerprint is that of the TLS key; "" where there is none.
-func (g *Gateway) fingerprint() string {
-	if h := g.certs.Load(); h != nil && g.lan != nil {
+func (n *network) fingerprint() string {
+	if h := n.certs.Load(); h != nil && n.lan != nil {
 		return h.Fingerprint()
 	}
 	return ""
 }
 
 // wireLAN makes the listener for the home network, and who announces it.
-func (g *Gateway) wireLAN(handler *api.Server) []Task {
-	ports := g.opts.Sockets
-	if g.cfg.API.Listen == "" {
+func (n *network) wireLAN(handler *api.Server) []Task {
+	ports := n.g.opts.Sockets
+	if n.g.cfg.API.Listen == "" {
 		for _, l := range []net.Listener{ports.Secure, ports.Plain} {
 			if l != nil {
 				l.Close() // nobody would answer
@@ -60,22 +70,22 @@ func (g *Gateway) wireLAN(handler *api.Server) []Task {
 		return nil
 	}
 	if systemd.UnderJournal() && (ports.Secure == nil || ports.Plain == nil) {
-		g.log.Info("ports 443 and 80 are not both ours, so that people have to type the port: look at gardien-web.socket and gardien-web-80.socket (systemctl status), and at who else has the port (ss -ltnp)")
+		n.g.log.Info("ports 443 and 80 are not both ours, so that people have to type the port: look at gardien-web.socket and gardien-web-80.socket (systemctl status), and at who else has the port (ss -ltnp)")
 	}
-	g.lan = api.NewLAN(api.LANOpts{Listen: g.cfg.API.Listen, Name: hostName(g.identity.ID) + ".local", Secure: ports.Secure, Plain: ports.Plain,
-		Addresses: web.OwnAddresses, Handler: handler, Log: g.log,
+	n.lan = api.NewLAN(api.LANOpts{Listen: n.g.cfg.API.Listen, Name: hostName(n.g.identity.ID) + ".local", Secure: ports.Secure, Plain: ports.Plain,
+		Addresses: web.OwnAddresses, Handler: handler, Log: n.g.log,
 		Certificate: func() (func(*tls.ClientHelloInfo) (*tls.Certificate, error), error) {
-			h, err := g.openCerts()
+			h, err := n.openCerts()
 			if err != nil {
 				return nil, err
 			}
 			return h.Certificate, nil
 		}})
-	if g.cfg.MDNS.Mode == "off" || onlyHere(g.cfg.API.Listen) {
-		return []Task{g.lan}
+	if n.g.cfg.MDNS.Mode == "off" || onlyHere(n.g.cfg.API.Listen) {
+		return []Task{n.lan}
 	}
-	g.mdns = &announcing{g: g, ready: make(chan struct{})}
-	return []Task{g.lan, g.mdns}
+	n.mdns = &announcing{g: n.g, ready: make(chan struct{})}
+	return []Task{n.lan, n.mdns}
 }
 
 // onlyHere reports an address that nobody else can reach.
@@ -119,27 +129,27 @@ func (a *announcing) Run(ctx context.Context) error {
 }
 
 // address is where the gateway listens; "": nowhere.
-func (g *Gateway) address() string {
-	if g.lan == nil || g.lan.Address() == nil {
+func (n *network) address() string {
+	if n.lan == nil || n.lan.Address() == nil {
 		return ""
 	}
-	return g.lan.Address().String()
+	return n.lan.Address().String()
 }
 
 // statusOfLAN says where the gateway listens.
-func (g *Gateway) statusOfLAN(st *api.Status, note func(format string, args ...any)) {
-	st.API = api.StatusAPI{Socket: g.cfg.API.Socket}
-	if g.lan == nil {
+func (n *network) statusOfLAN(st *api.Status, note func(format string, args ...any)) {
+	st.API = api.StatusAPI{Socket: n.g.cfg.API.Socket}
+	if n.lan == nil {
 		return
 	}
-	st.API.Name, st.API.Address = g.lan.Name, g.address()
-	if h := g.certs.Load(); h != nil {
+	st.API.Name, st.API.Address = n.lan.Name, n.address()
+	if h := n.certs.Load(); h != nil {
 		st.API.Fingerprint, st.API.CAFingerprint = h.Fingerprint(), h.CAFingerprint()
 	}
-	if g.mdns != nil {
-		if m := g.mdns.now.Load(); m != nil {
+	if n.mdns != nil {
+		if m := n.mdns.now.Load(); m != nil {
 			if who := m.State().Collision; who != "" {
-				note("another device on the network calls itself %s (%s): phones may find it in place of this gateway; find out what it is", g.lan.Name, who)
+				note("another device on the network calls itself %s (%s): phones may find it in place of this gateway; find out what it is", n.lan.Name, who)
 			}
 		}
 	}
