@@ -48,5 +48,151 @@ func TestAvahiAnnounces(t *testing.T) {
 	g.kill()
 	lantest.Within(t, 3*time.Second, "withdrawn", func() bool { return browser.has(begun, "-;eth0;IPv4;") })
 	t.Logf("kill -9 is seen after %v", browser.when(begun, "-;eth0;IPv4;"))
-	_ = strings.TrimSpace
+}
+
+// TestAvahiComesAndGoes: whoever announces, phones find the gateway; when avahi takes over, nothing vanishes.
+func TestAvahiComesAndGoes(t *testing.T) {
+	n := lantest.New(t)
+	at, phone := n.Bus(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
+	browser := avahiBrowse(t, phone)
+	g := startGateway(t, n, lantest.Gateway, auto(), at.Env())
+	g.announced(Builtin, "eth0")
+	found := func() bool { return resolves(phone, "-4") == lantest.GatewayIPv4 }
+	lantest.Within(t, soon, "found", found)
+
+	begun := time.Now()
+	at.Start()
+	g.announced(Avahi, "eth0")
+	t.Logf("avahi started: it announces after %v", time.Since(begun))
+	lantest.Within(t, soon, "found", found)
+	lantest.Within(t, 5*time.Second, "a while", func() bool { return time.Since(begun) > 4*time.Second })
+	if browser.has(begun, "-;") {
+		t.Error("the gateway vanished for a moment")
+	}
+
+	begun = time.Now()
+	at.Stop()
+	g.announced(Builtin, "eth0")
+	lantest.Within(t, soon, "found", found)
+	t.Logf("avahi stopped: found again after %v", time.Since(begun))
+
+	at.Start()
+	g.announced(Avahi, "eth0")
+	begun = time.Now()
+	at.Kill()
+	g.announced(Builtin, "eth0")
+	lantest.Within(t, soon, "found", found)
+	t.Logf("avahi killed: found again after %v", time.Since(begun))
+
+	begun = time.Now()
+	at.Start()
+	g.announced(Avahi, "eth0")
+	at.StopBus()
+	g.announced(Builtin, "eth0")
+	lantest.Within(t, soon, "found", found)
+	g.stop()
+	lantest.Within(t, soon, "withdrawn", func() bool { return browser.has(begun, "-;eth0;IPv4;") })
+	if g.logged("level=WARN")+g.logged("level=ERROR") > 0 {
+		t.Errorf("%q", g.log())
+	}
+}
+
+// TestAvahiAlone: with mode avahi it is waited for, which is said once.
+func TestAvahiAlone(t *testing.T) {
+	n := lantest.New(t)
+	at, phone := n.Bus(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
+	o := opts()
+	o.Mode = Avahi
+	g := startGateway(t, n, lantest.Gateway, o, at.Env())
+	lantest.Within(t, soon, "it says so", func() bool { return g.logged("avahi does not run and is waited for") == 1 })
+	if got := resolves(phone, "-4"); got != "" || g.state().By != "" {
+		t.Errorf("found at %q without avahi: %+v", got, g.state())
+	}
+	at.Start()
+	g.announced(Avahi, "eth0")
+	lantest.Within(t, soon, "found", func() bool { return resolves(phone, "-4") == lantest.GatewayIPv4 })
+	at.Stop()
+	lantest.Within(t, soon, "it says so", func() bool { return g.logged("avahi does not run and is waited for") == 2 && g.state().By == "" })
+	g.stop()
+}
+
+// TestAvahiRefuses: an avahi that takes no services leaves it to us, or ends the run where it alone may announce.
+func TestAvahiRefuses(t *testing.T) {
+	n := lantest.New(t)
+	at, phone := n.Bus(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
+	at.Start("[publish]", "disable-user-service-publishing=yes")
+	g := startGateway(t, n, lantest.Gateway, auto(), at.Env())
+	g.announced(Builtin, "eth0")
+	lantest.Within(t, soon, "found", func() bool { return resolves(phone, "-4") == lantest.GatewayIPv4 })
+	if g.logged("avahi does not announce the gateway") != 1 {
+		t.Errorf("%q", g.log())
+	}
+	g.stop()
+	o := opts()
+	o.Mode = Avahi
+	g = startGateway(t, n, lantest.Gateway, o, at.Env())
+	lantest.Within(t, soon, "it ends", func() bool { return g.logged("ended: avahi: ") == 1 })
+}
+
+// TestPortIsTaken: an avahi that suffers no other responder is one we cannot work beside.
+func TestPortIsTaken(t *testing.T) {
+	n := lantest.New(t)
+	at := n.Bus(lantest.Gateway, "raspberrypi")
+	at.Start("disallow-other-stacks=yes")
+	g := startGateway(t, n, lantest.Gateway, opts(), at.Env())
+	lantest.Within(t, soon, "it ends", func() bool { return g.logged("ended: port 5353: ") == 1 })
+	startGateway(t, n, lantest.Gateway, auto(), at.Env()).announced(Avahi, "eth0")
+}
+
+// TestAvahiHasOurName: a machine whose own host name is the gateway's has its addresses announced by avahi already.
+func TestAvahiHasOurName(t *testing.T) {
+	n := lantest.New(t)
+	at, phone := n.Avahi(lantest.Gateway, "gardien-62fg"), n.Avahi(lantest.Phone, "phone")
+	g := startGateway(t, n, lantest.Gateway, auto(), at.Env())
+	g.announced(Avahi, "eth0")
+	lantest.Within(t, soon, "found", func() bool { return resolves(phone, "-4") == lantest.GatewayIPv4 })
+	if s := g.state(); s.Collision != "" {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestTwoGatewaysWithAvahi: as TestTwoGatewaysOfOneName; the second, whoever announces it, warns and waits.
+func TestTwoGatewaysWithAvahi(t *testing.T) {
+	for name, twins := range map[string]struct{ first, second bool }{"avahi and avahi": {true, true}, "avahi and ours": {true, false}, "ours and avahi": {false, true}} {
+		t.Run(name, func(t *testing.T) {
+			n := lantest.New(t)
+			n.Plug("twin", lantest.Home, "eth0", "10.77.0.8/24")
+			phone := n.Avahi(lantest.Phone, "phone")
+			start := func(host, id string, withAvahi bool) (g *gatewayProcess, by string) {
+				o := auto()
+				o.TXT = []string{"txtvers=1", "id=" + id}
+				if !withAvahi {
+					return startGateway(t, n, host, o), Builtin
+				}
+				return startGateway(t, n, host, o, n.Avahi(host, host).Env()), Avahi
+			}
+			first, by := start(lantest.Gateway, "gw-aaaaaa62fg", twins.first)
+			first.announced(by, "eth0")
+			second, by := start("twin", "gw-zzzzzz62fg", twins.second)
+			begun := time.Now()
+			lantest.Within(t, 10*time.Second, "the second knows", func() bool { return second.state().Collision != "" })
+			t.Logf("the second knows after %v: %q; the first: %q", time.Since(begun), second.state().Collision, first.state().Collision)
+			lantest.Within(t, 10*time.Second, "some tries", func() bool { return time.Since(begun) > 5*time.Second })
+			if s := second.state(); s.By != "" || s.Collision == "" || second.logged("somebody else on the network") != 1 || first.state().By == "" {
+				t.Errorf("%+v %q, %+v", s, second.log(), first.state())
+			}
+			out, err := phone.Command("avahi-browse", "-rpt", serviceType).Output()
+			if err != nil || !strings.Contains(string(out), "gw-aaaaaa62fg") || strings.Contains(string(out), "gw-zzzzzz62fg") {
+				t.Errorf("%v\n%s", err, out)
+			}
+			first.stop()
+			begun = time.Now()
+			lantest.Within(t, maxRetry+soon, "the other takes over", func() bool { return second.state().By == by })
+			t.Logf("the other takes over after %v", time.Since(begun))
+			lantest.Within(t, soon, "found", func() bool { return resolves(phone, "-4") == "10.77.0.8" })
+			if by == Avahi && second.state().Collision != "" {
+				t.Errorf("%+v", second.state())
+			}
+		})
+	}
 }

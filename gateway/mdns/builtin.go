@@ -266,11 +266,12 @@ func (r *responder) update(v view) {
 
 func (r *responder) receive(in incoming) {
 	l := r.links[in.index]
-	if l == nil {
+	now := time.Now()
+	if l == nil || !r.own[in.from.Addr()] && !l.reads.take(now) {
 		return
 	}
 	if m, ok := parse(in.data); ok {
-		r.send(l, l.receive(time.Now(), in.family, in.from, m))
+		r.send(l, l.receive(now, in.family, in.from, m))
 	}
 }
 

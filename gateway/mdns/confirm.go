@@ -45,10 +45,15 @@ func (r *responder) forget(index int) {
 	}
 }
 
-// heard takes a confirmation. One that failed ends the run: it begins anew, with new sockets.
+// heard takes a confirmation. One that failed ends the run: it begins anew, with new sockets. In a flood
+// our own answer may be lost, too; then it is asked for again.
 func (r *responder) heard(c confirmation) error {
 	l := r.links[c.index]
 	if l == nil || c.err == nil {
+		return nil
+	}
+	if time.Since(l.reads.dry) < confirmIn {
+		r.forget(c.index)
 		return nil
 	}
 	return fmt.Errorf("%s: %w", l.name, c.err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -96,7 +97,35 @@ type gatewayProcess struct {
 	logs []string
 }
 
-// startGateway runs an Announcer on a host.
+// public gives a copy of the test's program that nobody may run.
+func public(t *testing.T) string {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "gateway")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path := filepath.Join(dir, "gateway")
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Link(self, path); err != nil { // another file system
+		b, err := os.ReadFile(self)
+		if err == nil {
+			err = os.WriteFile(path, b, 0o755)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// startGateway runs an Announcer on a host, as a user without any right.
 func startGateway(t *testing.T, n *lantest.Net, host string, o Opts, env ...string) *gatewayProcess {
 	t.Helper()
 	o.Log = nil
@@ -104,11 +133,7 @@ func startGateway(t *testing.T, n *lantest.Net, host string, o Opts, env ...stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gatewayProcess{t: t, cmd: n.Command(host, self), done: make(chan struct{})}
+	g := &gatewayProcess{t: t, cmd: n.Command(host, "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all", "--no-new-privs", public(t)), done: make(chan struct{})}
 	// Without env there is no bus: the machine's own is not its.
 	g.cmd.Env = append(os.Environ(), append([]string{"DBUS_SYSTEM_BUS_ADDRESS=unix:path=/nonexistent", asGateway + "=" + string(text)}, env...)...)
 	stdout, err := g.cmd.StdoutPipe()

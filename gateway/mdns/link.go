@@ -18,9 +18,10 @@ const (
 	minRetry = time.Second
 	maxRetry = 30 * time.Second
 	twinLife = 75 * time.Second
-	// Answers to one asker alone; beyond, all get one multicast answer.
-	unicastRate  = 10 // a second
-	unicastBurst = 10
+	// Answers to one asker alone, a second; beyond, all get one multicast answer.
+	unicastRate = 10
+	// Packets that are read, a second. A home has a few dozen; a flood costs no more than these.
+	readRate = 2000
 )
 
 // family is the protocol below UDP.
@@ -63,8 +64,7 @@ type link struct {
 	tries int       // that ended in a contest, in a row
 	out   [2]outbox // by family
 
-	unicasts float64 // that may be sent at
-	counted  time.Time
+	unicasts, reads bucket
 
 	twin netip.Addr // who else has our name; the zero value: nobody
 	seen time.Time  // the twin
@@ -78,9 +78,28 @@ type outbox struct {
 	gone    []dns.RR // records that are no more, with a life of 0
 }
 
+// bucket lets a number of things through in a second, and no more than that at once.
+type bucket struct {
+	rate    float64
+	used    float64
+	counted time.Time
+	dry     time.Time // when it was found empty at last
+}
+
+func (b *bucket) take(now time.Time) bool {
+	b.used = max(0, b.used-now.Sub(b.counted).Seconds()*b.rate)
+	b.counted = now
+	if b.used+1 > b.rate {
+		b.dry = now
+		return false
+	}
+	b.used++
+	return true
+}
+
 // newLink starts to probe, after a short while: after a power cut all machines start at once.
 func newLink(z zone, i iface, own map[netip.Addr]bool, now time.Time, jitter func(time.Duration) time.Duration) *link {
-	l := &link{iface: i, own: own, jitter: jitter, unicasts: unicastBurst, counted: now, due: now.Add(jitter(probeGap))}
+	l := &link{iface: i, own: own, jitter: jitter, due: now.Add(jitter(probeGap)), unicasts: bucket{rate: unicastRate}, reads: bucket{rate: readRate}}
 	l.zone = z
 	l.zone.addrs = i.addrs()
 	return l
@@ -176,16 +195,15 @@ func (l *link) change(i iface, own map[netip.Addr]bool, now time.Time) {
 
 // receive takes a packet, and gives back what is to be sent now. This machine's own packets come, too.
 func (l *link) receive(now time.Time, f family, from netip.AddrPort, m *dns.Msg) []packet {
-	self := l.own[from.Addr()]
 	if m.Response {
-		if !self && (l.zone.foreign(m.Answer, l.own) || l.zone.foreign(m.Extra, l.own)) {
+		if l.zone.foreign(m.Answer, l.own) || l.zone.foreign(m.Extra, l.own) {
 			l.contest(now, from.Addr())
 		}
 		return nil
 	}
-	if !self && l.zone.foreign(m.Ns, l.own) { // it is about to take our name (§8.2)
+	if l.zone.foreign(m.Ns, l.own) { // it is about to take our name (§8.2)
 		l.note(now, from.Addr())
-		if l.phase == probing && l.sent > 0 {
+		if l.phase == probing {
 			l.contest(now, from.Addr())
 		}
 	}
@@ -197,7 +215,7 @@ func (l *link) receive(now time.Time, f family, from netip.AddrPort, m *dns.Msg)
 		return nil
 	}
 	late := now.Before(l.out[f].last.Add(multicastGap))
-	if (v.unicast || v.probe && late) && l.near(from.Addr()) && l.spend(now) {
+	if (v.unicast || v.probe && late) && l.near(from.Addr()) && l.unicasts.take(now) {
 		return pack(f, from, l.zone.reply(v, m))
 	}
 	if v.legacy {
@@ -230,17 +248,6 @@ func (l *link) note(now time.Time, by netip.Addr) {
 	if l.seen = now; !l.twin.IsValid() || by.Is4() {
 		l.twin = by
 	}
-}
-
-// spend takes one of the unicast answers of this second.
-func (l *link) spend(now time.Time) bool {
-	l.unicasts = min(l.unicasts+now.Sub(l.counted).Seconds()*unicastRate, unicastBurst)
-	l.counted = now
-	if l.unicasts < 1 {
-		return false
-	}
-	l.unicasts--
-	return true
 }
 
 // goodbye tells that the service is gone (§10.1).

@@ -117,12 +117,12 @@ func TestChangesAreGathered(t *testing.T) {
 		time.Sleep(34500 * time.Millisecond)
 		for range 40 { // 4 s of news do not put the look off
 			poke(news)
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(97 * time.Millisecond)
 		}
 		cancel()
 		<-done
 		ms := func(n int) time.Duration { return time.Duration(n) * time.Millisecond }
-		want := []time.Duration{ms(700), ms(15000), ms(30000), ms(35700), ms(36400), ms(37100)}
+		want := []time.Duration{ms(700), ms(15000), ms(30000), ms(35700), ms(36476), ms(37252)}
 		if diff := cmp.Diff(want, looks[:min(len(looks), len(want))]); diff != "" {
 			t.Error(diff)
 		}

@@ -16,6 +16,7 @@ type Avahi struct {
 	host string
 	dir  string
 	name string
+	bus  *exec.Cmd
 	cmd  *exec.Cmd
 }
 
@@ -45,7 +46,8 @@ func (n *Net) Bus(host, name string) *Avahi {
 	if err := os.WriteFile(filepath.Join(dir, "bus.conf"), fmt.Appendf(nil, busConfig, filepath.Join(dir, "bus")), 0o644); err != nil {
 		n.t.Fatal(err)
 	}
-	Start(n.t, n.Command(host, "dbus-daemon", "--nofork", "--nosyslog", "--config-file="+filepath.Join(dir, "bus.conf")))
+	a.bus = n.Command(host, "dbus-daemon", "--nofork", "--nosyslog", "--config-file="+filepath.Join(dir, "bus.conf"))
+	Start(n.t, a.bus)
 	Within(n.t, 5*time.Second, "the message bus", func() bool { _, err := os.Stat(filepath.Join(dir, "bus")); return err == nil })
 	return a
 }
@@ -68,7 +70,7 @@ func (a *Avahi) Start(more ...string) {
 	a.n.t.Helper()
 	conf := filepath.Join(a.dir, "avahi.conf")
 	text := "[server]\nhost-name=" + a.name + "\nuse-ipv4=yes\nuse-ipv6=yes\nratelimit-interval-usec=1000000\nratelimit-burst=1000\n" +
-		strings.Join(more, "\n") + "\n[publish]\npublish-hinfo=no\npublish-workstation=no\n"
+		strings.Join(more, "\n") + "\n"
 	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
 		a.n.t.Fatal(err)
 	}
@@ -84,9 +86,14 @@ func (a *Avahi) Start(more ...string) {
 func (a *Avahi) Stop() { a.end(os.Interrupt) }
 func (a *Avahi) Kill() { a.end(os.Kill) }
 
-func (a *Avahi) end(s os.Signal) {
-	_ = a.cmd.Process.Signal(s)
-	_ = a.cmd.Wait()
+// StopBus ends the message bus, and avahi with it, for good.
+func (a *Avahi) StopBus() { end(a.bus, os.Interrupt) }
+
+func (a *Avahi) end(s os.Signal) { end(a.cmd, s) }
+
+func end(cmd *exec.Cmd, s os.Signal) {
+	_ = cmd.Process.Signal(s)
+	_ = cmd.Wait()
 }
 
 // Command prepares one of avahi's programs, or another that speaks with it.
