@@ -44,10 +44,30 @@ func TestAvahiAnnounces(t *testing.T) {
 	if browser.has(begun, "-;eth0;IPv4;") {
 		t.Error("the service went away for an address")
 	}
-	begun = time.Now()
-	g.kill()
-	lantest.Within(t, 3*time.Second, "withdrawn", func() bool { return browser.has(begun, "-;eth0;IPv4;") })
-	t.Logf("kill -9 is seen after %v", browser.when(begun, "-;eth0;IPv4;"))
+}
+
+// TestAvahiWithdraws: a gateway that is killed is gone a second later. Now and then avahi keeps the goodbye to itself: where
+// a record went out, or a phone said that it knows it, in the last half second (seen with avahi 0.8). So there are three tries.
+func TestAvahiWithdraws(t *testing.T) {
+	n := lantest.New(t)
+	at, phone := n.Avahi(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
+	browser := avahiBrowse(t, phone)
+	for try := 1; ; try++ {
+		g := startGateway(t, n, lantest.Gateway, auto(), at.Env())
+		g.announced(Avahi, "eth0")
+		begun := time.Now()
+		lantest.Within(t, 5*time.Second, "past its announcements", func() bool { return time.Since(begun) > 3*time.Second })
+		begun = time.Now()
+		g.kill()
+		lantest.Within(t, 5*time.Second, "seen or not", func() bool { return browser.has(begun, "-;eth0;IPv4;") || time.Since(begun) > 3*time.Second })
+		if gone := browser.when(begun, "-;eth0;IPv4;"); gone >= 0 {
+			t.Logf("kill -9 is seen after %v, in try %d", gone, try)
+			return
+		}
+		if try == 3 {
+			t.Fatal("a killed gateway stays")
+		}
+	}
 }
 
 // TestAvahiComesAndGoes: whoever announces, phones find the gateway; when avahi takes over, nothing vanishes.
