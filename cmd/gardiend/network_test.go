@@ -21,9 +21,6 @@ const phoneEnv = "GARDIEN_TEST_PHONE"
 // certificate, and a client pairs, acts and streams, from another network namespace. The gateway
 // announces itself, by itself and by avahi.
 func TestFoundAndTrusted(t *testing.T) {
-	if testing.Short() {
-		t.Skip("skipped: network namespaces and avahi, which -short leaves out")
-	}
 	for _, by := range []string{"builtin", "avahi"} {
 		t.Run(by, func(t *testing.T) { foundAndTrusted(t, by) })
 	}

@@ -1,5 +1,5 @@
 // Package lantest makes small home networks of Linux network namespaces, for tests that want real
-// peers: a gateway, phones, cables that are pulled. It needs root and iproute2; without them
+// peers: a gateway, phones, cables that are pulled. It needs root, iproute2 and the variable GARDIEN_LAN; without them
 // a test is skipped, and says so.
 //
 //	n := lantest.New(t)                                  // hosts "gw" and "phone" on the network "home"
