@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,7 @@ import (
 	"gardien/drivers/gpio"
 	"gardien/gateway"
 	"gardien/gateway/api"
+	"gardien/gateway/api/phone"
 	"gardien/gateway/doors"
 )
 
@@ -173,6 +175,45 @@ func TestA11_ReadersThatNeverRead(t *testing.T) {
 				if err := h.client.Do(t.Context(), "GET", path, nil, nil); err != nil {
 					t.Error(path, err)
 				}
+			}
+		}
+	})
+	within(t, "the stop", h.stop)
+}
+
+// The same over the network: paired phones whose streams nobody reads keep no other from opening, from
+// reading, and no daemon from ending.
+func TestA11_PhonesThatNeverRead(t *testing.T) {
+	h := networked(t)
+	h.start(t)
+	ada, _ := h.paired(t, "Ada", gateway.RoleResident)
+	for range 40 {
+		h.note(slices.Repeat([]gateway.Event{{Type: gateway.DoorBell, Door: "front"}}, 500)...)
+	}
+	for i := range 12 { // half of them by HTTP/2
+		c := tls.Client(must((&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 3, byte(i+1))}}).Dial("tcp", h.lan.Address().String())), &tls.Config{InsecureSkipVerify: true})
+		defer c.Close()
+		if i%2 == 0 {
+			io.WriteString(c, "GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+ada.Token+"\r\n\r\n")
+			continue
+		}
+		each := ada.Elsewhere(phone.From(ada.HTTP, net.IPv4(127, 0, 4, byte(i+1)), h.lan.Address().String()))
+		stream, err := each.Stream(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stream.Body.Close()
+	}
+	within(t, "whoever opens and reads", func() {
+		for range 20 {
+			h.note(gateway.Event{Type: gateway.DoorBell, Door: "front"})
+			for _, path := range []string{"/v1/doors", "/v1/events?limit=1000", "/v1/grants"} {
+				if a := do(t, ada, "GET", path, ""); a.Status != 200 {
+					t.Error(path, a.Status)
+				}
+			}
+			if a := do(t, ada, "POST", attempts, "{}"); a.Status != 200 {
+				t.Error(a.Status, a.Body)
 			}
 		}
 	})

@@ -26,6 +26,7 @@ type house struct {
 	os      wallclock.OS // nil: the system's
 	devices func(*hardware.Devices)
 	board   func() gpio.Facts
+	source  wallclock.Source // nil: the configured one
 	stop    func()
 }
 
@@ -70,7 +71,7 @@ func (h *house) start(t testing.TB) {
 	ready := make(chan *Gateway, 1)
 	done := make(chan error, 1)
 	go func() {
-		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), OS: h.os, Log: quiet, wired: ready, devices: h.devices, board: h.board})
+		done <- Run(ctx, Options{Config: filepath.Join(h.dir, "g.yaml"), OS: h.os, Log: quiet, wired: ready, devices: h.devices, board: h.board, Source: h.source})
 	}()
 	select {
 	case h.Gateway = <-ready:

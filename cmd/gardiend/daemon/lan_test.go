@@ -452,3 +452,35 @@ func TestPairingButton(t *testing.T) {
 		t.Errorf("confirmed: %d %s", a.Status, a.Body)
 	}
 }
+
+// neverSynced is a time service that has never reached anybody.
+type neverSynced struct{}
+
+func (neverSynced) LastSync(context.Context) (time.Time, bool) { return time.Time{}, false }
+
+// TestUndecidedClockListens: a gateway that does not know what time it is serves the network all the
+// same, with a certificate that a phone with the right time takes (the floor is the build's time).
+func TestUndecidedClockListens(t *testing.T) {
+	h := networked(t)
+	text := strings.Replace(string(must(os.ReadFile(filepath.Join(h.dir, "g.yaml")))), "source: system", "source: timesyncd", 1)
+	if err := os.WriteFile(filepath.Join(h.dir, "g.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.source = neverSynced{}
+	h.start(t)
+	if state := h.clock.Read().State; state != gateway.ClockUndecided {
+		t.Fatalf("the clock is %s", state)
+	}
+	der, _, err := h.backend().Upkeep.CA()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &phone.Phone{Base: h.lan.URL(""), HTTP: must(phone.Trusting(der, h.lan.Address().String()))}
+	if a := do(t, p, "GET", "/v1/info", ""); a.Status != 200 {
+		t.Errorf("%d", a.Status)
+	}
+	ada, _ := h.paired(t, "Ada", gateway.RoleResident)
+	if a := do(t, ada, "POST", attempts, "{}"); a.Status != 200 {
+		t.Errorf("a resident: %d %s", a.Status, a.Body)
+	}
+}
