@@ -93,7 +93,11 @@ func TestMovesEnd(t *testing.T) {
 			return nil
 		}, residents.ErrSecret, "Ada"},
 		"the resident is removed": {func(r *residents.Residents, _ *clock, id gateway.ResidentID, _ gateway.Secret) error {
-			return r.Remove(ctx, id, false)
+			err := r.Remove(ctx, id, false)
+			if _, guess := moves(r, wrong, "K"); !errors.Is(guess, residents.ErrNoWindow) {
+				err = fmt.Errorf("a code is waited for: %w", guess)
+			}
+			return err
 		}, residents.ErrNoWindow, ""},
 		"the last resident is not": {func(r *residents.Residents, _ *clock, id gateway.ResidentID, _ gateway.Secret) error {
 			if err := r.Remove(ctx, id, true); !errors.Is(err, residents.ErrLast) {

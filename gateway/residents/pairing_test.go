@@ -311,19 +311,33 @@ func TestPairingCode(t *testing.T) {
 			t.Errorf("the device shows %s, the console %+v, want %s", p.Code, w, want)
 		}
 	}
+	// Six digits, also where the first is 0.
+	o := opts(&residents.Fake{}, &clock{})
+	leading := ""
+	o.Fingerprint = func() string { return leading }
+	zero := residents.New(o)
+	secret := zero.OpenWindow(gateway.RoleResident)
+	for n := 0; leading == "" || codeOf(secret.Reveal(), "", leading)[0] != '0'; n++ {
+		leading = fmt.Sprintf("%064x", n)
+	}
+	if p, err := zero.Pair(t.Context(), residents.Ask{Secret: secret, Name: "Ada"}); err != nil || p.Code != codeOf(secret.Reveal(), "", leading) {
+		t.Errorf("a first digit of 0: %s, %v", p.Code, err)
+	}
 	// The move's code, too.
 	r, _, _ := room()
 	ada := settled(t, r, "Ada")
-	secret := r.Move(ada.ID)
+	secret = r.Move(ada.ID)
 	p, err := r.Pair(t.Context(), residents.Ask{Secret: secret, Name: "Ada", JWK: []byte("key K")})
 	if want := codeByHand(secret.Reveal(), "K"); err != nil || p.Code != want {
 		t.Errorf("%s, %v, want %s", p.Code, err, want)
 	}
 }
 
-// codeByHand goes another way than the room: the first 16 hex digits, as a number of any length.
-func codeByHand(secret, key string) string {
-	first, _ := new(big.Int).SetString(fmt.Sprintf("%x", sha256.Sum256([]byte(secret+"\n"+key+"\n"+fingerprint)))[:16], 16)
+func codeByHand(secret, key string) string { return codeOf(secret, key, fingerprint) }
+
+// codeOf goes another way than the room: the first 16 hex digits, as a number of any length.
+func codeOf(secret, key, fp string) string {
+	first, _ := new(big.Int).SetString(fmt.Sprintf("%x", sha256.Sum256([]byte(secret+"\n"+key+"\n"+fp)))[:16], 16)
 	return fmt.Sprintf("%06s", first.Mod(first, big.NewInt(1_000_000)))
 }
 

@@ -3,6 +3,7 @@ package residents_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -170,6 +171,40 @@ func TestConfirmedAndRemovedAtOnce(t *testing.T) {
 		}
 		if _, err := r.Pair(t.Context(), residents.Ask{Secret: wrong, Name: "Ben"}); !errors.Is(err, residents.ErrNoWindow) {
 			t.Errorf("the window: %v", err)
+		}
+	}
+}
+
+// slow is a memory that takes its time to write down a resident.
+type slow struct{ *residents.Fake }
+
+func (s slow) Add(ctx context.Context, r gateway.Resident, mac []byte) error {
+	for range 200 {
+		runtime.Gosched()
+	}
+	return s.Fake.Add(ctx, r, mac)
+}
+
+// Who is removed while a slow memory confirms it, is gone: the removal waits for that.
+func TestRemovedWhileItIsConfirmed(t *testing.T) {
+	for range 200 {
+		f := &residents.Fake{}
+		r := residents.New(opts(slow{f}, &clock{}))
+		p := pair(t, r, gateway.RoleGuest, residents.Ask{Name: "Ada"})
+		var all sync.WaitGroup
+		all.Go(func() {
+			if err := r.Confirm(context.Background(), p.ID); err != nil && !isUnknown(err) {
+				t.Error(err)
+			}
+		})
+		all.Go(func() {
+			if err := r.Remove(context.Background(), p.ID, true); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Wait()
+		if got := names(t, f); got != "" || who(t, r, p.Token) != "" {
+			t.Fatalf("removed, and there:%s", got)
 		}
 	}
 }
