@@ -14,7 +14,7 @@
 // # Three storeys
 //
 //	cmd/*                                        wiring: decides nothing about doors
-//	gateway/{access,issuers,residents,tokens,doors,wallclock,api,uplink,cloud}
+//	gateway/{access,issuers,residents,tokens,certs,doors,wallclock,api,mdns,uplink,cloud}
 //	drivers/* store configs systemd              rooms: never import each other
 //	gateway                                      words: this package
 //
