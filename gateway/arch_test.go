@@ -68,7 +68,7 @@ var house = map[string]rule{
 	"cmd/gardiend":               {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
 	"cmd/gardiend/hardware":      {ours: []string{"gateway", "gateway/doors", "configs", "drivers/evdev", "drivers/gpio", "drivers/keypad", "drivers/serial", "drivers/sim", "drivers/wiegand"}, outside: []string{"golang.org/x/sys"}},
 	"cmd/gardiend/daemon":        {ours: wiring, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
-	"cmd/gardien":                {ours: wiring, outside: []string{"github.com/spf13/cobra", "golang.org/x/term", "rsc.io/qr"}},
+	"cmd/gardien":                {ours: wiring, outside: []string{"github.com/spf13/cobra", "golang.org/x/sys", "golang.org/x/term", "rsc.io/qr"}},
 	"cmd/gardien-issuer":         {ours: wiring, outside: []string{"github.com/spf13/cobra"}},
 	"cmd/gardien-issuer/carrier": {ours: []string{"gateway", "gateway/cloud", "gateway/tokens", "gateway/uplink", "gateway/web"}},
 	"cmd/gardien-cloud":          {ours: wiring, outside: []string{"github.com/spf13/cobra"}},

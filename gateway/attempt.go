@@ -16,7 +16,10 @@ type GrantCredential struct {
 
 // ResidentCredential is a resident whom the API has authenticated; the zero
 // value is the local socket's user.
-type ResidentCredential struct{ Resident ResidentID }
+type ResidentCredential struct {
+	Resident ResidentID // "": whoever is at the console
+	Guest    bool       // the device's role: a guest's act ends no run of failures (P2)
+}
 
 // CommandCredential is an issuer's command to unlock now, verified.
 type CommandCredential struct{ Command Command }

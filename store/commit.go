@@ -144,6 +144,13 @@ func commitOnce(s *Store, durable bool, f func(*Tx) error) (err error) {
 	}
 	tx.committed()
 	s.lost = nil
+	if len(tx.moved) > 0 {
+		// Not before: a power cut in between would take the old key and bring no new one. What is
+		// missing here the next start adds.
+		if err := s.removals.add(tx.moved); err != nil {
+			s.log.Warn("store: an old backup could bring back the key of a device that has moved, until the next start", "err", err)
+		}
+	}
 	if tx.people {
 		rosterWritten(s)
 	}

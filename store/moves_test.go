@@ -274,3 +274,74 @@ func TestMoveThatFails(t *testing.T) {
 	s.Close()
 	wantTokens(t, "and started", openBox(t, dir, newClock()), "ada: token 1")
 }
+
+// TestR3_MoveAndPowerCut: a power cut before the move is durable leaves the old key, one after it the
+// new one; what the list of removals lacks then, the next start adds. No cut takes both.
+func TestR3_MoveAndPowerCut(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openBox(t, dir, newClock())
+	update(t, s, func(tx *store.Tx) error {
+		return tx.Residents.Put(gateway.Resident{ID: "ada", Name: "Ada", PairedAt: start, Key: "K"}, []byte("token 1"))
+	})
+	fill(t, s, 3)
+	without, err := os.ReadFile(filepath.Join(dir, store.RemovedName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	saved := backup(t, s)
+	// A commit that fails takes nothing away.
+	const refuse = "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON state BEGIN SELECT RAISE(ABORT, 'no'); END; CREATE TEMP TRIGGER refuse2 BEFORE INSERT ON state BEGIN SELECT RAISE(ABORT, 'no'); END"
+	if _, err := s.Conn().ExecContext(t.Context(), refuse); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Update(t.Context(), func(tx *store.Tx) error { tx.Residents.Rebind("ada", []byte("token 2"), "K"); return tx.Err() }); err == nil {
+		t.Fatal("the commit does not fail")
+	}
+	if _, err := s.Conn().ExecContext(t.Context(), "DROP TRIGGER refuse; DROP TRIGGER refuse2"); err != nil {
+		t.Fatal(err)
+	}
+	wantTokens(t, "after a failure", openBox(t, killed(t, s, dir), newClock()), "ada: token 1")
+	rebind(t, s, "ada", "token 2")
+	after := killed(t, s, dir)
+	if err := os.WriteFile(filepath.Join(after, store.RemovedName), without, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := openBox(t, after, newClock())
+	wantTokens(t, "after a cut behind the commit", again, "ada: token 2")
+	if err := again.Restore(t.Context(), bytes.NewReader(saved)); err != nil {
+		t.Fatal(err)
+	}
+	wantTokens(t, "and an old backup", again, "ada: token 2")
+}
+
+// TestI3_RemovedIsCompact: a list of ever so many lines keeps no gateway from starting, and is written
+// anew with one for each.
+func TestI3_RemovedIsCompact(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := openBox(t, dir, newClock())
+	household(t, s)
+	update(t, s, func(tx *store.Tx) error { tx.Residents.Remove("ben"); return tx.Err() })
+	s.Close()
+	name := filepath.Join(dir, store.RemovedName)
+	b, err := os.ReadFile(name)
+	if err == nil {
+		err = os.WriteFile(name, append(b, strings.Repeat("\n"+strings.Repeat("a", 64)+" 7\n", 300_000)...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = openBox(t, dir, newClock())
+	wantTokens(t, "started", s, "ada: token")
+	s.Close()
+	if fi, err := os.Stat(name); err != nil || fi.Size() > 1000 {
+		t.Errorf("%d bytes, %v", fi.Size(), err)
+	}
+	s = openBox(t, dir, newClock())
+	update(t, s, func(tx *store.Tx) error {
+		return tx.Residents.Put(gateway.Resident{ID: "ben", Name: "Ben", PairedAt: start}, []byte("token"))
+	})
+	s.Close()
+	wantTokens(t, "who was removed, brought back by hand", openBox(t, dir, newClock()), "ada: token")
+}

@@ -55,10 +55,7 @@ func (r *removals) grant(id gateway.GrantID, version int64) removal {
 
 func (r *removals) has(m removal) bool { return r.upTo[m.hash] >= m.upTo }
 
-const (
-	removedHeader = "gardien removed 1 "
-	maxRemoved    = 16 << 20
-)
+const removedHeader = "gardien removed 1 "
 
 // openRemovals reads the file, and makes one where there is none or where its making was cut off.
 // A last line that was cut off is no removal: whoever asked for it was not answered.
@@ -72,9 +69,6 @@ func openRemovals(path string, mac MAC) (*removals, error) {
 		return nil, err
 	}
 	defer f.Close()
-	if fi, err := f.Stat(); err != nil || fi.Size() > maxRemoved {
-		return nil, fmt.Errorf("%s has %d bytes, more than %d: it is not ours", path, fi.Size(), maxRemoved)
-	}
 	lines := bufio.NewScanner(f)
 	lines.Scan()
 	id, ok := strings.CutPrefix(lines.Text(), removedHeader)
@@ -88,13 +82,39 @@ func openRemovals(path string, mac MAC) (*removals, error) {
 		return r, r.create()
 	}
 	r.id = id
+	count := 0
 	for lines.Scan() {
+		count++
 		hash, version, _ := strings.Cut(lines.Text(), " ")
 		if n, err := strconv.ParseInt(version, 10, 64); err == nil && len(hash) == 64 {
 			r.upTo[hash] = max(r.upTo[hash], n)
 		}
 	}
-	return r, lines.Err()
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if count > 4*len(r.upTo)+1000 {
+		r.compact() // where the disk takes no writes, it is as it was
+	}
+	return r, nil
+}
+
+// compact writes the file anew, with one line for each.
+func (r *removals) compact() error {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s%s\n", removedHeader, r.id)
+	for hash, upTo := range r.upTo {
+		fmt.Fprintf(&text, "%s %d\n", hash, upTo)
+	}
+	f, err := os.OpenFile(r.path+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text.String())
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(r.path+".new", r.path)
 }
 
 // inMemory goes on in another file, while this one's disk takes no writes.
@@ -223,6 +243,12 @@ func (s *Store) KeepRemovals(mac MAC) error {
 		}
 		tx.put("removals", r.id)
 		tx.applyRemovals()
+		// A move that a power cut caught has no line yet.
+		for _, o := range (Residents{tx.core}).List() {
+			if o.Ver > 1 {
+				tx.away = append(tx.away, r.resident(o.ID, o.Ver-1))
+			}
+		}
 		return tx.err
 	})
 }

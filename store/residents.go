@@ -26,7 +26,9 @@ func (tx Residents) Rebind(id gateway.ResidentID, token []byte, key string) bool
 		return false
 	}
 	tx.people = true
-	tx.takeAway(func(r *removals) removal { return r.resident(id, ver) })
+	if tx.s.removals != nil && tx.err == nil {
+		tx.moved = append(tx.moved, tx.s.removals.resident(id, ver))
+	}
 	return tx.exec("UPDATE residents SET token = ?, holder = ?, ver = ver + 1 WHERE id = ?", token, orNull(key), id) == 1
 }
 

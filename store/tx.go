@@ -30,6 +30,7 @@ type core struct {
 	err     error
 	pending []setting // of the state table, written together at the end
 	away    []removal // taken away for good
+	moved   []removal // old keys of devices that moved: taken away once the move is durable
 	people  bool      // residents have changed
 }
 

@@ -7,10 +7,14 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 	"rsc.io/qr"
 
 	"gardien/gateway"
@@ -51,48 +55,73 @@ func (t pairing) run(cmd *cobra.Command, role gateway.Role) error {
 	if err := t.print(w, func() { t.show(w) }); err != nil {
 		return err
 	}
-	device, err := t.await(cmd.Context())
+	device, err := t.await(cmd.Context(), w.ID)
+	if cmd.Context().Err() != nil {
+		return errors.Join(errors.New("given up: the window is closed"), t.shut(w.ID))
+	}
 	if err != nil {
-		if errors.Is(err, context.Canceled) { // whoever gave up leaves no window open
-			late, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-			defer cancel()
-			err = errors.Join(errors.New("given up: the window is closed"), t.Do(late, http.MethodDelete, "/v1/pairing/window", nil, &api.Done{}))
-		}
 		return err
 	}
 	if t.json {
-		return t.print(device, nil)
+		return t.print(struct {
+			ID   gateway.ResidentID `json:"id"`
+			Name string             `json:"name"`
+			Code string             `json:"code"`
+		}{device.ID, device.Name, device.Code}, nil)
 	}
-	fmt.Fprintf(t.out, "\n%q has paired. It shows the code %s. Is that so? [y/N] ", device.Name, t.paint(green, device.Code[:3]+" "+device.Code[3:]))
-	answer, _ := bufio.NewReader(t.in).ReadString('\n')
-	path := "/v1/residents/" + url.PathEscape(string(device.ID))
-	if a := strings.ToLower(strings.TrimSpace(answer)); a != "y" && a != "yes" && a != "o" && a != "oui" {
-		if err := t.act(cmd, http.MethodDelete, path, nil); err != nil {
-			return err
+	yes, err := t.ask(cmd.Context(), device)
+	if err != nil || !yes {
+		if err == nil {
+			err = fmt.Errorf("%s was not confirmed, and opens nothing", device.Name)
 		}
-		return fmt.Errorf("%s was not confirmed, and opens nothing", device.Name)
+		return errors.Join(err, t.shut(w.ID))
 	}
-	if err := t.act(cmd, http.MethodPost, path+"/confirm", nil); err != nil {
+	if err := t.act(cmd, http.MethodPost, "/v1/residents/"+url.PathEscape(string(device.ID))+"/confirm", nil); err != nil {
 		return err
 	}
-	fmt.Fprintf(t.out, "%s is paired as %s: %s\n", device.Name, role, device.ID)
+	fmt.Fprintf(t.out, "%s is paired as %s: %s\n", device.Name, device.Role, device.ID)
 	return nil
 }
 
-// await waits until a device has paired.
-func (t pairing) await(ctx context.Context) (*api.PairingDevice, error) {
+// shut closes the window, and drops who waits there: whoever gives up leaves no door ajar.
+func (t pairing) shut(id string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	return t.Do(ctx, http.MethodDelete, "/v1/pairing/window?id="+url.QueryEscape(id), nil, &api.Done{})
+}
+
+// ask shows the code and reads the answer. What was typed before the code was there is no answer to it.
+func (t pairing) ask(ctx context.Context, d *api.PairingDevice) (yes bool, err error) {
+	if f, ok := t.in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		unix.IoctlSetInt(int(f.Fd()), unix.TCFLSH, unix.TCIFLUSH)
+	}
+	fmt.Fprintf(t.out, "\n%q has paired as %s. It shows the code %s. Is that so? [y/N] ", d.Name, d.Role, t.paint(green, d.Code[:3]+" "+d.Code[3:]))
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(t.in).ReadString('\n')
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case a := <-answer:
+		return slices.Contains([]string{"y", "yes", "o", "oui"}, a), nil
+	case <-ctx.Done():
+		fmt.Fprintln(t.out)
+		return false, fmt.Errorf("given up: %s was not confirmed, and opens nothing", d.Name)
+	}
+}
+
+// await waits until a device has paired at a window.
+func (t pairing) await(ctx context.Context, id string) (*api.PairingDevice, error) {
 	for {
 		var s api.PairingState
-		err := t.Do(ctx, http.MethodGet, "/v1/pairing/window?wait=25", nil, &s)
+		err := t.Do(ctx, http.MethodGet, "/v1/pairing/window?wait=25&id="+url.QueryEscape(id), nil, &s)
 		switch {
-		case ctx.Err() != nil:
-			return nil, ctx.Err()
 		case err != nil:
 			return nil, err
 		case s.Device != nil:
 			return s.Device, nil
 		case !s.Open:
-			return nil, errors.New("no device has paired in time, or the window was closed: run \"gardien pair\" again")
+			return nil, errors.New("no device has paired in time, or somebody has opened another window: run \"gardien pair\" again")
 		}
 	}
 }

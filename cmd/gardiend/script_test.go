@@ -466,7 +466,7 @@ func cmdDoor(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // secretLike finds what must be in no log (L5): a grant, a token, a typed PIN.
-var secretLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{20,}|\b\d{6,8}#`)
+var secretLike = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{20,}|\b\d{6,8}#|\b[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}\b`)
 
 // clean holds a daemon's log against it.
 func (s *scene) clean() error {

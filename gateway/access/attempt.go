@@ -159,14 +159,14 @@ func (a *attempt) continues() {
 	}
 }
 
-// resident lets a resident in: nothing to judge but the door. As an own PIN does, it ends the runs
-// of failures at the readers of the door (P2).
-func (a *attempt) resident(ctx context.Context, who gateway.ResidentID) (gateway.Reason, error) {
+// resident lets a resident or a guest in: nothing to judge but the door. As an own PIN does, a
+// resident's act ends the runs of failures at the readers of the door (P2).
+func (a *attempt) resident(ctx context.Context, cred gateway.ResidentCredential) (gateway.Reason, error) {
 	if a.view.Blocked {
 		return gateway.DoorBlocked, nil
 	}
 	var ends map[gateway.ReaderID]gateway.Throttle
-	if who != "" {
+	if cred.Resident != "" && !cred.Guest {
 		var err error
 		if ends, err = a.c.troubledAt(ctx, a.Door, a.At); err != nil {
 			return "", err
@@ -174,7 +174,7 @@ func (a *attempt) resident(ctx context.Context, who gateway.ResidentID) (gateway
 	}
 	reason, err := a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		granted := gateway.AccessGranted.Of(a.Attempt)
-		granted.Resident = who
+		granted.Resident = cred.Resident
 		tx.House.Floor(a.c.clock.Floor(a.At))
 		for r, t := range ends {
 			tx.House.PutThrottle(r, ended(t))

@@ -176,7 +176,7 @@ func (c *Controller) decide(ctx context.Context, a *attempt, cred gateway.Creden
 	case gateway.GrantCredential:
 		reason, err = a.grant(ctx, cred)
 	case gateway.ResidentCredential:
-		reason, err = a.resident(ctx, cred.Resident)
+		reason, err = a.resident(ctx, cred)
 	case gateway.CommandCredential:
 		reason, err = a.command(ctx, cred.Command)
 	default:

@@ -90,10 +90,11 @@ type ResidentService interface {
 type PairingService interface {
 	// Open opens a window for one device; one that is open is replaced.
 	Open(context.Context, gateway.Role) (PairingWindow, error)
-	// Close closes it.
-	Close(context.Context) error
-	// Await gives the window when a device has paired, when it has ended, or after a time.
-	Await(ctx context.Context, most time.Duration) (PairingState, error)
+	// Close closes the one with an id, or any ("").
+	Close(ctx context.Context, id string) error
+	// Await gives the window with an id, or any (""), when a device has paired, when it has ended, or
+	// after a time.
+	Await(ctx context.Context, id string, most time.Duration) (PairingState, error)
 	// Pair pairs a device that knows the secret; its token is given this once.
 	Pair(context.Context, PairingRequest) (Paired, error)
 	// Move gives a code by which a device's access moves to another key.
@@ -120,7 +121,9 @@ var ErrNonce = errors.New("use the nonce of DPoP-Nonce")
 // UpkeepService is the gateway itself.
 type UpkeepService interface {
 	Info() Info
-	Status(context.Context) (Status, error)
+	// Status is the gateway's condition; house says whether to tell of who lives here and when nobody
+	// is at home.
+	Status(ctx context.Context, house bool) (Status, error)
 	// Durable reports whether what is done now outlives a power cut: the disk takes writes.
 	Durable() bool
 	// CA is the certificate of the house CA (DER), and an Apple profile that has it.

@@ -273,18 +273,18 @@ func pauseOrResume(p *gateway.Pause) string {
 }
 
 func (fakePairing) Open(_ context.Context, role gateway.Role) (PairingWindow, error) {
-	return PairingWindow{URL: "gardien:pair", Secret: "secret for a " + string(role), ExpiresIn: 300}, nil
+	return PairingWindow{ID: "w1", URL: "gardien:pair", Secret: "secret for a " + string(role), ExpiresIn: 300}, nil
 }
 
-func (f fakePairing) Close(context.Context) error {
+func (f fakePairing) Close(context.Context, string) error {
 	return f.act(Caller{}, "close", "window", "window")
 }
 
-func (fakePairing) Await(_ context.Context, most time.Duration) (PairingState, error) {
+func (fakePairing) Await(_ context.Context, _ string, most time.Duration) (PairingState, error) {
 	if most == 0 {
 		return PairingState{Open: true, ExpiresIn: 300}, nil
 	}
-	return PairingState{true, 299, &PairingDevice{"r2", "Bo", "123456"}}, nil
+	return PairingState{true, 299, &PairingDevice{"r2", "Bo", gateway.RoleResident, "123456"}}, nil
 }
 
 // Pair takes the secret "secret", and knows "r1" already.
@@ -303,7 +303,7 @@ func (fakePairing) Move(_ context.Context, id gateway.ResidentID) (SessionMove, 
 }
 
 func (fakeResidents) List(_ context.Context, by Caller) ([]Resident, error) {
-	return []Resident{{"r1", "Ada", gateway.RoleResident, fakeTime, true, by.Resident == "r1"}}, nil
+	return []Resident{{"r1", "Ada", gateway.RoleResident, fakeTime, true, by.Resident == "r1", nil}}, nil
 }
 
 // Remove knows "r1", "guest" and others, of whom "last" is the last resident.
@@ -378,7 +378,7 @@ func (fakeUpkeep) CA() (der, profile []byte, err error) {
 
 func (fakeUpkeep) Info() Info { return Info{"gw-aaaaaaaaaa", Version} }
 
-func (fakeUpkeep) Status(context.Context) (Status, error) {
+func (fakeUpkeep) Status(context.Context, bool) (Status, error) {
 	return Status{ID: "gw-aaaaaaaaaa", Name: "Home", Version: "0", Started: fakeTime, Cloud: "off", Database: "ok", Tasks: []StatusTask{}, Notes: []string{},
 		Clock: StatusClock{State: gateway.ClockSynced}}, nil
 }

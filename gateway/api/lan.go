@@ -112,7 +112,7 @@ func (l *LAN) Run(ctx context.Context) error {
 	}
 	serve(listener, true, l.site())
 	serve(again(l.secure), true, l.leadOn())
-	serve(again(l.plain), false, front{l.Name, l.URL("/"), true})
+	serve(again(l.plain), false, l.explain())
 	if err := group.Wait(); err != nil && !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
@@ -137,6 +137,20 @@ func (l *LAN) site() http.Handler {
 			return
 		}
 		l.Handler.ServeHTTP(w, r)
+	})
+}
+
+// explain is the page on port 80, under the own name and addresses only: a page that points a name of
+// its own at this machine learns nothing (W1).
+func (l *LAN) explain() http.Handler {
+	site, page := web.Site{Name: l.Name, Addresses: l.Addresses}, front{l.Name, l.URL("/"), true}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w = web.NewPatient(w)
+		if !site.IsOurs(r) {
+			web.WriteProblem(w, Fail(http.StatusMisdirectedRequest, "misdirected", "this is no name of this machine"), nil)
+			return
+		}
+		page.ServeHTTP(w, r)
 	})
 }
 

@@ -12,7 +12,7 @@ func openAPI(routes []route) []byte {
 	var list []web.Route
 	for _, rt := range routes {
 		o := rt.Route
-		o.Idempotent = o.Method == http.MethodPost && rt.stream == nil
+		o.Idempotent = o.Method == http.MethodPost && rt.stream == nil && !rt.fresh
 		o.Open = rt.may&anybody != 0
 		o.Roles = rt.may.roles()
 		if o.Method != http.MethodGet && (!o.Open || rt.wish != 0) && rt.may != console {

@@ -12,6 +12,7 @@ type route struct {
 	may   who   // call it; the console may, in any case
 	wish  who   // may call it with a body that presents no grant, where may is anybody; 0: no difference
 	limit int64 // of the body; 0: maxBody
+	fresh bool  // it is answered anew each time: Idempotency-Keys are ignored
 
 	answer func(*request) (Answer, error)
 	stream func(http.ResponseWriter, *request) error
@@ -60,7 +61,7 @@ func (s *Server) routes(sim Sim) []route {
 func (s *Server) grantRoutes() []route {
 	return []route{
 		{may: residents, Route: web.Route{Method: "GET", Path: "/v1/grants", Summary: "What is remembered of grants, by id", Query: []string{"after", "limit"},
-			Responses: map[int]any{200: Grants{}}}, answer: inTurn(s.readers, s.grants)},
+			Responses: map[int]any{200: Grants{}}}, answer: s.inTurn(s.readers, s.grants)},
 		{may: residents, Route: web.Route{Method: "POST", Path: "/v1/grants", Summary: "Make a grant at home; its PIN is told this once",
 			Request: GrantRequest{}, Responses: map[int]any{201: GrantMade{}, 404: gateway.Problem{}}}, answer: s.makeGrant},
 		{may: residents, Route: web.Route{Method: "GET", Path: "/v1/grants/{id}", Summary: "One grant; id is iss/jti, percent-encoded",
@@ -75,11 +76,11 @@ func (s *Server) grantRoutes() []route {
 func (s *Server) recordRoutes() []route {
 	return []route{
 		{may: doorUsers, Route: web.Route{Method: "GET", Path: "/v1/events", Summary: "The record, ascending", Query: []string{"after", "limit"},
-			Responses: map[int]any{200: Events{}, 429: gateway.Problem{}}}, answer: inTurn(s.readers, s.events)},
+			Responses: map[int]any{200: Events{}, 429: gateway.Problem{}}}, answer: s.inTurn(s.readers, s.events)},
 		{may: doorUsers, Route: web.Route{Method: "GET", Path: "/v1/events/stream", Summary: "The record as it grows: text/event-stream, id is seq, event is \"event\"", Query: []string{"after"},
 			Responses: map[int]any{200: web.Kinds{web.EventStream: nil}, 429: gateway.Problem{}}}, stream: s.streamEvents},
 		{may: residents, Route: web.Route{Method: "GET", Path: "/v1/events/verification", Summary: "Verify the hash chain",
-			Responses: map[int]any{200: Verification{}, 429: gateway.Problem{}}}, answer: inTurn(s.verifiers, s.verify)},
+			Responses: map[int]any{200: Verification{}, 429: gateway.Problem{}}}, answer: s.inTurn(s.verifiers, s.verify)},
 		{may: residents, Route: web.Route{Method: "POST", Path: "/v1/events/forget", Summary: "Forget what is personal about a reference; hashes stay",
 			Request: ForgetRequest{}, Responses: map[int]any{200: Forgotten{}}}, answer: s.forget},
 	}
@@ -125,19 +126,19 @@ func (s *Server) houseRoutes() []route {
 func (s sessions) routes() []route {
 	return []route{
 		{may: anybody, Route: web.Route{Method: "POST", Path: "/v1/pairing", Summary: "Pair a device while a pairing window is open, or move a session to another key",
-			Request: PairingRequest{}, Responses: map[int]any{201: Paired{}, 403: gateway.Problem{}, 409: gateway.Problem{}}}, answer: s.pair},
+			Request: PairingRequest{}, Responses: map[int]any{201: Paired{}, 403: gateway.Problem{}, 409: gateway.Problem{}}}, fresh: true, answer: s.pair},
 		{may: console, Route: web.Route{Method: "POST", Path: "/v1/pairing/window", Summary: "Open a pairing window for one device of a role",
 			Request: PairingWindowRequest{}, Responses: map[int]any{201: PairingWindow{}}}, answer: s.openPairing},
-		{may: console, Route: web.Route{Method: "GET", Path: "/v1/pairing/window", Summary: "The pairing window, at once or when a device has paired", Query: []string{"wait"},
+		{may: console, Route: web.Route{Method: "GET", Path: "/v1/pairing/window", Summary: "The pairing window, at once or when a device has paired", Query: []string{"wait", "id"},
 			Responses: map[int]any{200: PairingState{}}}, answer: s.awaitPairing},
-		{may: console, Route: web.Route{Method: "DELETE", Path: "/v1/pairing/window", Summary: "Close the pairing window, and drop who waits to be confirmed",
+		{may: console, Route: web.Route{Method: "DELETE", Path: "/v1/pairing/window", Summary: "Close the pairing window, and drop who waits to be confirmed", Query: []string{"id"},
 			Responses: map[int]any{204: nil}}, answer: s.closePairing},
 		{may: paired | newcomers, Route: web.Route{Method: "GET", Path: "/v1/session", Summary: "Who asks",
 			Responses: map[int]any{200: Session{}}}, answer: s.session},
 		{may: paired | newcomers, Route: web.Route{Method: "DELETE", Path: "/v1/session", Summary: "End the session: the device is removed",
 			Responses: map[int]any{204: nil, 409: gateway.Problem{}}}, answer: s.endSession},
 		{may: paired, Route: web.Route{Method: "POST", Path: "/v1/session/move", Summary: "A code by which the session moves to another key, as that of an icon on the home screen",
-			Responses: map[int]any{201: SessionMove{}}}, answer: s.moveSession},
+			Responses: map[int]any{201: SessionMove{}}}, fresh: true, answer: s.moveSession},
 		{may: anybody, Route: web.Route{Method: "GET", Path: "/ca.crt", Summary: "The certificate of the house CA (DER): compare its fingerprint with \"gardien ca show\"",
 			Responses: map[int]any{200: web.Kinds{certificateType: nil}}}, answer: s.certificate(certificateType)},
 		{may: anybody, Route: web.Route{Method: "GET", Path: "/ca.mobileconfig", Summary: "The same as a profile for Apple's devices",

@@ -10,7 +10,7 @@ import (
 )
 
 func (s *Server) status(r *request) (Answer, error) {
-	st, err := s.backend.Upkeep.Status(r.Context())
+	st, err := s.backend.Upkeep.Status(r.Context(), r.caller.who()&installers == 0)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -73,7 +73,7 @@ func (s *Server) attempt(r *request) (Answer, error) {
 		return Answer{}, err
 	}
 	reader := gateway.ReaderApp
-	var cred gateway.Credential = gateway.ResidentCredential{Resident: r.caller.Resident}
+	var cred gateway.Credential = gateway.ResidentCredential{Resident: r.caller.Resident, Guest: r.caller.who()&guests != 0}
 	if isGrant {
 		reader, cred = gateway.ReaderLAN, gateway.GrantCredential{Text: secretOf(req.Grant), Proof: secretOf(req.Proof)}
 	}
@@ -106,12 +106,17 @@ func denied(code gateway.DenialCode) (Answer, error) {
 	return a, err
 }
 
-func (s *Server) nonce(r *request) (Answer, error) {
+// addressOf is a client's; those of the socket have none, and share one.
+func addressOf(r *http.Request) string {
 	addr, _, err := net.SplitHostPort(r.RemoteAddr)
 	if err != nil {
-		addr = r.RemoteAddr // the socket's clients have none
+		return r.RemoteAddr
 	}
-	n, err := s.backend.Doors.Nonce(addr)
+	return addr
+}
+
+func (s *Server) nonce(r *request) (Answer, error) {
+	n, err := s.backend.Doors.Nonce(addressOf(r.Request))
 	if err != nil {
 		return Answer{}, err
 	}

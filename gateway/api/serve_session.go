@@ -52,7 +52,7 @@ func (s sessions) openPairing(r *request) (Answer, error) {
 }
 
 func (s sessions) closePairing(r *request) (Answer, error) {
-	return Answer{Status: 204}, s.backend.Pairing.Close(r.Context())
+	return Answer{Status: 204}, s.backend.Pairing.Close(r.Context(), r.URL.Query().Get("id"))
 }
 
 // maxWait bounds a wait for a device, so that a connection that is gone is noticed.
@@ -67,7 +67,7 @@ func (s sessions) awaitPairing(r *request) (Answer, error) {
 		}
 		wait = time.Duration(n) * time.Second
 	}
-	state, err := s.backend.Pairing.Await(r.Context(), wait)
+	state, err := s.backend.Pairing.Await(r.Context(), r.URL.Query().Get("id"), wait)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -1,17 +1,18 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"gardien/gateway/web"
 )
@@ -31,11 +32,12 @@ type Server struct {
 	keys    inFlight // idempotency keys that are being answered
 	stop    <-chan struct{}
 
-	readers   *web.Turns    // of the record and other lists
-	verifiers *web.Turns    // of all of it
-	copiers   *web.Turns    // of the database
-	carriers  chan struct{} // those whose large body is in memory
-	streams   atomic.Int32
+	readers   *web.Turns // of the record and other lists
+	verifiers *web.Turns // of all of it
+	copiers   *web.Turns // of the database
+	carriers  shares     // those whose large body is in memory, by address
+	streams   shares     // by device
+	browsers  shares     // those who wait for a turn as readers, by device
 }
 
 // The most readers at once.
@@ -44,12 +46,17 @@ const (
 	maxStreams = 64
 	// maxCarriers bounds the large bodies in memory at once: 4 MiB (I1).
 	maxCarriers = 16
+	// What one device, or one address, may have of them.
+	maxReadersEach  = 8
+	maxStreamsEach  = 8
+	maxCarriersEach = 2
 )
 
 // New makes the handler; sim may be nil. Streams end when stop is closed.
 func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
 	s := &Server{backend: b, log: log, stop: stop,
-		readers: web.NewTurns(maxReaders), verifiers: web.NewTurns(4), copiers: web.NewTurns(1), carriers: make(chan struct{}, maxCarriers)}
+		readers: web.NewTurns(maxReaders), verifiers: web.NewTurns(4), copiers: web.NewTurns(1),
+		carriers: newShares(maxCarriers, maxCarriersEach), streams: newShares(maxStreams, maxStreamsEach), browsers: newShares(maxReaders, maxReadersEach)}
 	routes := s.routes(sim)
 	s.openapi = openAPI(routes)
 	for _, rt := range routes {
@@ -65,9 +72,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mux.ServeHTTP(web.NewPatient(w), r)
 }
 
-// inTurn answers a request when it is its turn.
-func inTurn(t *web.Turns, answer func(*request) (Answer, error)) func(*request) (Answer, error) {
+// inTurn answers a request when it is its turn. One device has few turns at once.
+func (s *Server) inTurn(t *web.Turns, answer func(*request) (Answer, error)) func(*request) (Answer, error) {
 	return func(r *request) (Answer, error) {
+		done, err := s.browsers.enter(string(r.caller.Resident))
+		if err != nil {
+			return Answer{}, err
+		}
+		defer done()
 		leave, err := t.Take(r.Context())
 		if err != nil {
 			return Answer{}, err
@@ -96,50 +108,39 @@ func (s *Server) wrap(rt route) http.Handler {
 	})
 }
 
+// serve reads the body before it asks who sends it: whoever is removed while a body trickles in is
+// nobody when it is there.
 func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
-	may, body := rt.may, []byte(nil)
-	if rt.wish != 0 {
-		var err error
-		if body, err = readBody(w, r, rt); err != nil {
+	c, err := admitted(s, rt.may, w, r)
+	if rt.stream != nil {
+		if err != nil {
 			return err
 		}
-		if !presentsGrant(body) {
-			may = rt.wish
-		}
+		return rt.stream(w, &request{Request: r, caller: c})
 	}
-	c, err := s.caller(r, may&anybody != 0)
-	if err == nil {
-		err = admit(c, may)
+	if err != nil && rt.wish == 0 {
+		return err
+	}
+	body, leave, e2 := readBody(s, w, r, rt)
+	if e2 != nil {
+		return e2
+	}
+	defer leave()
+	may := rt.may
+	if rt.wish != 0 && !presentsGrant(body) {
+		may = rt.wish
+	}
+	if c, err = admitted(s, may, w, r); err == nil && may&anybody == 0 {
+		err = s.prove(w, r, c)
 	}
 	if err != nil {
 		return err
 	}
-	if may&anybody == 0 {
-		if err := s.prove(w, r, c); err != nil {
-			return err
-		}
-		web.Recognise(r.Context())
-	}
-	if rt.stream != nil {
-		return rt.stream(w, &request{Request: r, caller: c})
-	}
-	if rt.limit > maxBody && !c.known() {
-		select {
-		case s.carriers <- struct{}{}:
-			defer func() { <-s.carriers }()
-		default:
-			return web.TooMany("too many carry much at once: come back later")
-		}
-	}
-	if body == nil {
-		if body, err = readBody(w, r, rt); err != nil {
-			return err
-		}
-	}
 	req := &request{r, c, body}
 	key := r.Header.Get("Idempotency-Key")
-	// Nothing of a stranger is remembered for a day (I1): without a known caller a key is ignored.
-	if key == "" || r.Method != http.MethodPost || !c.known() {
+	// Nothing of a stranger is remembered for a day (I1): without a known caller a key is ignored. On
+	// a route that is everybody's the socket alone is known: a token's proof was not asked for.
+	if key == "" || r.Method != http.MethodPost || rt.fresh || !c.known() || may&anybody != 0 && !c.Local {
 		a, err := answered(s, rt, req)
 		if err != nil {
 			return err
@@ -150,15 +151,43 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	return s.once(rt, w, req, key)
 }
 
-func readBody(w http.ResponseWriter, r *http.Request, rt route) ([]byte, error) {
+// admitted finds out who asks, and holds that against who may.
+func admitted(s *Server, may who, w http.ResponseWriter, r *http.Request) (Caller, error) {
+	c, err := s.caller(r, may&anybody != 0)
+	if err == nil {
+		err = admit(c, may)
+	}
+	if err == nil && may&anybody == 0 && c.Resident != "" {
+		web.Recognise(r.Context(), string(c.Resident))
+	}
+	return c, err
+}
+
+// readBody reads a request's body. A large one, beyond what everybody may have in memory, takes one of
+// a few places: leave gives it back.
+func readBody(s *Server, w http.ResponseWriter, r *http.Request, rt route) (body []byte, leave func(), err error) {
+	leave = func() {}
 	if r.Method == http.MethodGet {
-		return nil, nil
+		return nil, leave, nil
 	}
-	limit := int64(maxBody)
-	if rt.limit > 0 {
-		limit = rt.limit
+	if rt.limit <= maxBody {
+		body, err = web.ReadBody(w, r, maxBody)
+		return body, leave, err
 	}
-	return web.ReadBody(w, r, limit)
+	start, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	if err == nil && len(start) > maxBody {
+		if leave, err = s.carriers.enter(addressOf(r)); err != nil {
+			return nil, leave, err
+		}
+	}
+	r.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(start), r.Body), r.Body}
+	if body, err = web.ReadBody(w, r, rt.limit); err != nil {
+		leave()
+	}
+	return body, leave, err
 }
 
 // once answers a request with an Idempotency-Key as it was answered the first time.
@@ -168,6 +197,9 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 	}
 	scope := strings.Join([]string{r.caller.name(), r.Method, r.URL.Path, key}, "\n")
 	defer s.keys.enter(scope)()
+	if _, err := admitted(s, rt.may|rt.wish, w, r.Request); err != nil { // it may have waited
+		return err
+	}
 	sum := sha256.Sum256(r.body)
 	body := hex.EncodeToString(sum[:])
 	a, found, same, err := s.backend.Sessions.Recall(r.Context(), scope, body)
@@ -194,7 +226,9 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 func answered(s *Server, rt route, r *request) (Answer, error) {
 	a, err := rt.answer(r)
 	if err == nil && a.Status == http.StatusNoContent && !s.backend.Upkeep.Durable() {
-		return reply(http.StatusOK, Done{})
+		cookie := a.cookie
+		a, err = reply(http.StatusOK, Done{})
+		a.cookie = cookie
 	}
 	return a, err
 }

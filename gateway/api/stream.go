@@ -59,11 +59,11 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 	if err != nil {
 		return err
 	}
-	if s.streams.Add(1) > maxStreams {
-		s.streams.Add(-1)
-		return web.TooMany("at most %d streams at once: come back later", maxStreams)
+	leave, err := s.streams.enter(string(r.caller.Resident))
+	if err != nil {
+		return err
 	}
-	defer s.streams.Add(-1)
+	defer leave()
 	grown, stop := s.backend.Record.Watch()
 	defer stop()
 	out := web.OpenStream(w, web.Within)
@@ -86,6 +86,9 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *request) error {
 			return nil
 		case <-grown:
 		case <-beat.C:
+			if !stillThere(s, r) {
+				return nil
+			}
 			out.Breathe()
 		}
 	}
@@ -104,7 +107,7 @@ func (s *Server) addEvents(r *request, out *web.Stream, after int64) (last int64
 	list, err := s.backend.Record.Events(r.Context(), after, limit)
 	for _, e := range list {
 		if r.caller.Resident != "" && e.Resident == r.caller.Resident && (e.Type == gateway.ResidentRemoved || e.Type == gateway.ResidentPaired) {
-			if _, is, err := s.backend.Sessions.Authenticate(r.Context(), r.caller.token); err != nil || !is {
+			if !stillThere(s, r) {
 				return after, false, errGone
 			}
 		}
@@ -114,6 +117,20 @@ func (s *Server) addEvents(r *request, out *web.Stream, after int64) (last int64
 		after = e.Seq
 	}
 	return after, len(list) == limit, err
+}
+
+// stillThere reports whether a stream's reader may read still: a device that was removed, or that a
+// restore has brought back as another, may not. Its connection stays one of a device.
+func stillThere(s *Server, r *request) bool {
+	if r.caller.Resident == "" {
+		return true
+	}
+	device, is, err := s.backend.Sessions.Authenticate(r.Context(), r.caller.token)
+	if err != nil || !is || device.Unconfirmed || device.Role != r.caller.device.Role {
+		return false
+	}
+	web.Recognise(r.Context(), string(device.ID))
+	return true
 }
 
 // errGone says that a stream's reader is no paired device any more.

@@ -262,6 +262,7 @@ type PairingWindowRequest struct {
 
 // PairingWindow is open for one device.
 type PairingWindow struct {
+	ID          string `json:"id"` // for whoever waits at it, and closes it
 	URL         string `json:"url"`
 	Secret      string `json:"secret"`
 	Fingerprint string `json:"fingerprint"`
@@ -279,6 +280,7 @@ type PairingState struct {
 type PairingDevice struct {
 	ID   gateway.ResidentID `json:"id"`
 	Name string             `json:"name"`
+	Role gateway.Role       `json:"role"`
 	Code string             `json:"code"` // six digits: the device shows the same
 }
 
@@ -322,6 +324,8 @@ type Resident struct {
 	// been removed since.
 	Confirmed bool `json:"confirmed"`
 	This      bool `json:"this"` // it is the one that asks
+	// Code is what a device that has just paired shows: compare it before you confirm it.
+	Code *string `json:"code"`
 }
 
 // Done answers what was done while the disk takes no writes, in place of 204 without a body.

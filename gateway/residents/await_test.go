@@ -25,7 +25,7 @@ func TestW5_Await(t *testing.T) {
 				t.Error(err)
 			}
 		}, time.Minute, "Ada", true},
-		"the window is closed": {func(_ *testing.T, r *residents.Residents, _ gateway.Secret) { r.CloseWindow() }, time.Minute, "", false},
+		"the window is closed": {func(_ *testing.T, r *residents.Residents, _ gateway.Secret) { r.CloseWindow(residents.AnyWindow) }, time.Minute, "", false},
 		"nine guesses": {func(t *testing.T, r *residents.Residents, _ gateway.Secret) {
 			for range 9 {
 				r.Pair(t.Context(), residents.Ask{Secret: wrong, Name: "Ada"})
@@ -38,7 +38,7 @@ func TestW5_Await(t *testing.T) {
 		}, time.Minute, "", false},
 		"nothing": {func(*testing.T, *residents.Residents, gateway.Secret) {}, residents.WindowFor, "", false},
 		"a device pairs in the next window": {func(t *testing.T, r *residents.Residents, _ gateway.Secret) {
-			if _, err := r.Pair(t.Context(), residents.Ask{Secret: r.OpenWindow(gateway.RoleGuest), Name: "Ben"}); err != nil {
+			if _, err := r.Pair(t.Context(), residents.Ask{Secret: r.OpenWindow(gateway.RoleGuest).Secret, Name: "Ben"}); err != nil {
 				t.Error(err)
 			}
 		}, time.Minute, "Ben", true},
@@ -47,13 +47,13 @@ func TestW5_Await(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := residents.New(opts(&residents.Fake{}, wallclock.NewFake()))
 				time.Sleep(time.Hour) // of the bubble: the process has run
-				if w := r.Await(t.Context()); w != (residents.Waiting{}) {
+				if w := r.Await(t.Context(), residents.AnyWindow); w != (residents.Waiting{}) {
 					t.Errorf("no window: %+v", w)
 				}
-				secret, opened := r.OpenWindow(gateway.RoleResident), time.Now()
+				secret, opened := r.OpenWindow(gateway.RoleResident).Secret, time.Now()
 				got := make(chan residents.Waiting)
 				for range 2 { // a second one waits, too
-					go func() { got <- r.Await(t.Context()) }()
+					go func() { got <- r.Await(t.Context(), residents.AnyWindow) }()
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
@@ -74,24 +74,23 @@ func TestW5_Await(t *testing.T) {
 func TestAwaitOf(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := residents.New(opts(&residents.Fake{}, wallclock.NewFake()))
-		secret := r.OpenWindow(gateway.RoleResident)
+		secret := r.OpenWindow(gateway.RoleResident).Secret
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 		defer cancel()
-		if w := r.Await(ctx); w != (residents.Waiting{Open: true, Left: 3 * time.Minute}) {
+		if w := r.Await(ctx, residents.AnyWindow); w != (residents.Waiting{Open: true, Left: 3 * time.Minute}) {
 			t.Errorf("given up: %+v", w)
 		}
 		p, err := r.Pair(t.Context(), residents.Ask{Secret: secret, Name: "Ada"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := residents.Waiting{Open: true, Left: 3 * time.Minute, ID: p.ID, Name: "Ada", Code: p.Code}
-		if w := r.Await(t.Context()); w != want {
-			t.Errorf("%+v, want %+v", w, want)
+		if w := r.Await(t.Context(), residents.AnyWindow); !w.Open || w.Left != 3*time.Minute || w.ID != p.ID || w.Name != "Ada" || w.Code != p.Code {
+			t.Errorf("%+v, want %+v", w, p)
 		}
 		if err := r.Confirm(t.Context(), p.ID); err != nil {
 			t.Fatal(err)
 		}
-		if w := r.Await(t.Context()); w.Open {
+		if w := r.Await(t.Context(), residents.AnyWindow); w.Open {
 			t.Errorf("confirmed: %+v", w)
 		}
 	})

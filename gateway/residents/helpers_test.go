@@ -71,7 +71,7 @@ func room() (*residents.Residents, *residents.Fake, *clock) {
 // pair pairs a device that nobody has confirmed yet.
 func pair(t *testing.T, r *residents.Residents, role gateway.Role, a residents.Ask) residents.Paired {
 	t.Helper()
-	a.Secret = r.OpenWindow(role)
+	a.Secret = r.OpenWindow(role).Secret
 	p, err := r.Pair(t.Context(), a)
 	if err != nil {
 		t.Fatal(err)
@@ -132,4 +132,14 @@ func who(t *testing.T, r *residents.Residents, token gateway.Secret) string {
 func isUnknown(err error) bool {
 	var unknown *residents.UnknownError
 	return errors.As(err, &unknown)
+}
+
+// moveCode opens the way for a move.
+func moveCode(t testing.TB, r *residents.Residents, id gateway.ResidentID) gateway.Secret {
+	t.Helper()
+	code, err := r.Move(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return code
 }

@@ -66,16 +66,18 @@ func (h *house) act(rng *rand.Rand, name string) {
 	var err error
 	switch rng.IntN(12) {
 	case 0:
-		keep(h.OpenWindow(gateway.Roles()[rng.IntN(3)]))
+		keep(h.OpenWindow(gateway.Roles()[rng.IntN(3)]).Secret)
 	case 1:
-		keep(h.Move(who.ID))
+		if code, err := h.Move(who.ID); err == nil {
+			keep(code)
+		}
 	case 2:
 		if err = h.PressButton(ctx); errors.Is(err, residents.ErrFirst) {
 			err = nil
 		}
 	case 3:
 		if rng.IntN(4) == 0 {
-			h.CloseWindow()
+			h.CloseWindow(residents.AnyWindow)
 		}
 		h.add(time.Duration(rng.IntN(int(20 * time.Second))))
 	case 4, 5:

@@ -25,7 +25,7 @@ func TestMove(t *testing.T) {
 	r, f, c := room()
 	ben := settled(t, r, "Ben")
 	ada := settledAs(t, r, gateway.RoleGuest, residents.Ask{Name: "Ada", JWK: []byte("key K"), Cookie: true})
-	code := r.Move(ada.ID)
+	code := moveCode(t, r, ada.ID)
 	if len(code.Reveal()) != 6 {
 		t.Errorf("a code of %d characters", len(code.Reveal()))
 	}
@@ -88,7 +88,7 @@ func TestMovesEnd(t *testing.T) {
 			return nil
 		}, residents.ErrNoWindow, "Ada"},
 		"another code": {func(r *residents.Residents, _ *clock, id gateway.ResidentID, code gateway.Secret) error {
-			for r.Move(id).Reveal() == code.Reveal() { // one in a million is the same
+			for moveCode(t, r, id).Reveal() == code.Reveal() { // one in a million is the same
 			}
 			return nil
 		}, residents.ErrSecret, "Ada"},
@@ -111,7 +111,7 @@ func TestMovesEnd(t *testing.T) {
 		}, residents.ErrNoWindow, ""},
 		"a window opens and closes": {func(r *residents.Residents, _ *clock, _ gateway.ResidentID, _ gateway.Secret) error {
 			r.OpenWindow(gateway.RoleGuest)
-			r.CloseWindow()
+			r.CloseWindow(residents.AnyWindow)
 			return nil
 		}, nil, ""},
 		"the memory fails": {func(r *residents.Residents, _ *clock, id gateway.ResidentID, code gateway.Secret) error {
@@ -126,7 +126,7 @@ func TestMovesEnd(t *testing.T) {
 	} {
 		r, _, c := room()
 		ada := settled(t, r, "Ada")
-		code := r.Move(ada.ID)
+		code := moveCode(t, r, ada.ID)
 		if err := tt.happens(r, c, ada.ID, code); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -144,11 +144,11 @@ func TestMovesEnd(t *testing.T) {
 func TestMovesBesideAWindow(t *testing.T) {
 	r, f, _ := room()
 	ada, ben := settled(t, r, "Ada"), settled(t, r, "Ben")
-	codes := map[gateway.ResidentID]gateway.Secret{ada.ID: r.Move(ada.ID), ben.ID: r.Move(ben.ID)}
+	codes := map[gateway.ResidentID]gateway.Secret{ada.ID: moveCode(t, r, ada.ID), ben.ID: moveCode(t, r, ben.ID)}
 	for codes[ada.ID].Reveal() == codes[ben.ID].Reveal() {
-		codes[ben.ID] = r.Move(ben.ID)
+		codes[ben.ID] = moveCode(t, r, ben.ID)
 	}
-	secret := r.OpenWindow(gateway.RoleGuest)
+	secret := r.OpenWindow(gateway.RoleGuest).Secret
 	for range 4 {
 		if _, err := moves(r, wrong, "K"); !errors.Is(err, residents.ErrSecret) {
 			t.Error(err)
@@ -174,7 +174,7 @@ func TestMoveOnce(t *testing.T) {
 	for range 20 {
 		r, f, _ := room()
 		ada := settled(t, r, "Ada")
-		code := r.Move(ada.ID)
+		code := moveCode(t, r, ada.ID)
 		var mu sync.Mutex
 		var all sync.WaitGroup
 		var good []residents.Paired

@@ -22,6 +22,7 @@ const (
 	failures  = 10
 	MoveFor   = 5 * time.Minute
 	moveTries = 5
+	maxMoves  = 10 // of one device in a day: each is a line on the disk for good
 	maxName   = 64 // characters
 )
 
@@ -32,12 +33,14 @@ var (
 	ErrNeedsKey = errors.New("key: a cookie, or a device that moves, needs a key that signs its acts")
 	ErrNoWindow = errors.New("no pairing window is open: run \"gardien pair\" on the gateway")
 	ErrSecret   = errors.New("the secret is not the one that \"gardien pair\" shows")
+	ErrMoves    = errors.New("this device has moved too often today")
 	ErrFirst    = errors.New("the first resident pairs with \"gardien pair\" on the gateway, not with the button")
 )
 
 // window is open for one device. It ends with that device's confirmation, its removal, its time, or
 // ten wrong secrets.
 type window struct {
+	id      string
 	secret  gateway.Secret // zero: a button opened it, and none is wanted
 	role    gateway.Role
 	until   time.Duration // since boot
@@ -60,16 +63,25 @@ type move struct {
 	code  gateway.Secret
 	until time.Duration // since boot
 	tries int
+	taken string // the key that it was good for; "": none yet
 }
 
-// OpenWindow opens a window for one device of a role, and gives its secret. One that is open is
-// replaced, and who waits for a confirmation there is dropped.
-func (r *Residents) OpenWindow(role gateway.Role) gateway.Secret {
-	secret := gateway.NewSecret(randomText(16))
+// Window is one that was opened.
+type Window struct {
+	ID     string // for whoever waits at it, and closes it
+	Secret gateway.Secret
+}
+
+// OpenWindow opens a window for one device of a role. One that is open is replaced, and who waits for
+// a confirmation there is dropped.
+func (r *Residents) OpenWindow(role gateway.Role) Window {
+	w := Window{randomText(16), gateway.NewSecret(randomText(16))}
+	r.acts.Lock()
+	defer r.acts.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.replace(&window{secret: secret, role: role, until: r.Clock.Read().SinceBoot + WindowFor, changed: make(chan struct{})})
-	return secret
+	r.replace(&window{id: w.ID, secret: w.Secret, role: role, until: r.Clock.Read().SinceBoot + WindowFor, changed: make(chan struct{})})
+	return w
 }
 
 // PressButton opens a window that wants no secret, for a resident's device: a resident confirms it.
@@ -86,16 +98,31 @@ func (r *Residents) PressButton(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.open() == nil {
-		r.replace(&window{role: gateway.RoleResident, until: r.Clock.Read().SinceBoot + WindowFor, changed: make(chan struct{})})
+		r.replace(&window{id: randomText(16), role: gateway.RoleResident, until: r.Clock.Read().SinceBoot + WindowFor, changed: make(chan struct{})})
 	}
 	return nil
 }
 
-// CloseWindow ends the window, and drops who waits for a confirmation there.
-func (r *Residents) CloseWindow() {
+// CloseWindow ends the window with an id, or any ("*"), and drops who waits for a confirmation there.
+func (r *Residents) CloseWindow(id string) {
+	r.acts.Lock()
+	defer r.acts.Unlock()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.replace(nil)
+	if w := r.open(); w != nil && (id == AnyWindow || w.id == id) {
+		r.replace(nil)
+	}
+}
+
+// AnyWindow stands for the window that is open.
+const AnyWindow = "*"
+
+// Code is what the console and the device of who waits to be confirmed show; "": nobody of that id waits.
+func (r *Residents) Code(id gateway.ResidentID) string {
+	if n := r.newcomer(id); n != nil {
+		return n.code
+	}
+	return ""
 }
 
 // replace puts another window in the place of the present one. The caller holds mu.
@@ -134,25 +161,28 @@ func (r *Residents) closeWindowOf(id gateway.ResidentID) {
 
 // Waiting is the window as whoever opened it sees it.
 type Waiting struct {
-	Open bool          // it takes a device, or waits for a device's confirmation
-	Left time.Duration // of its time
-	ID   gateway.ResidentID
-	Name string
-	Code string // of the device that waits to be confirmed; "": none has come yet
+	Open             bool          // it takes a device, or waits for a device's confirmation
+	Left             time.Duration // of its time
+	gateway.Resident               // the device that waits to be confirmed
+	Code             string        // of it; "": none has come yet
 }
 
-// Await waits until a device has paired, the window has ended, or ctx has.
-func (r *Residents) Await(ctx context.Context) Waiting {
+// Await waits until a device has paired at the window with an id, or any ("*"), the window has ended,
+// or ctx has.
+func (r *Residents) Await(ctx context.Context, id string) Waiting {
 	for {
 		r.mu.Lock()
 		w := r.open()
+		if w != nil && id != AnyWindow && w.id != id {
+			w = nil // another has taken its place
+		}
 		var left time.Duration
 		var seen Waiting
 		if w != nil {
 			left = w.until - r.Clock.Read().SinceBoot
 			seen = Waiting{Open: true, Left: left}
 			if w.device != nil {
-				seen.ID, seen.Name, seen.Code = w.device.ID, w.device.Name, w.device.code
+				seen.Resident, seen.Code = w.device.Resident, w.device.code
 			}
 		}
 		r.mu.Unlock()
@@ -177,6 +207,10 @@ type Ask struct {
 	Cookie bool   // the token goes into a cookie, which a key must go with
 }
 
+// isHidden reports what a list would not show as it is: control characters, and those that turn the
+// direction of writing.
+func isHidden(c rune) bool { return unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) }
+
 // Paired is what a device gets.
 type Paired struct {
 	ID    gateway.ResidentID
@@ -188,7 +222,7 @@ type Paired struct {
 // resident's access to the device that knows the code for it. It gives the token this once.
 func (r *Residents) Pair(ctx context.Context, a Ask) (Paired, error) {
 	name := strings.TrimSpace(a.Name)
-	if name == "" || utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, unicode.IsControl) {
+	if name == "" || utf8.RuneCountInString(name) > maxName || !utf8.ValidString(name) || strings.ContainsFunc(name, isHidden) {
 		return Paired{}, ErrName
 	}
 	key := ""
@@ -207,20 +241,25 @@ func (r *Residents) Pair(ctx context.Context, a Ask) (Paired, error) {
 		return p, err
 	}
 	p = Paired{ID: m.id, Token: newToken(m.id), Code: code}
-	switch found, err := r.Memory.Rebind(ctx, m.id, r.MAC("token", p.Token.Reveal()), key); {
-	case err != nil:
-		r.giveBack(m)
-		return Paired{}, err
-	case !found:
+	found, err := r.Memory.Rebind(ctx, m.id, r.MAC("token", p.Token.Reveal()), key)
+	if err == nil && !found {
 		return Paired{}, ErrNoWindow // it was removed meanwhile
+	}
+	r.giveBack(m, key, err)
+	if err != nil {
+		return Paired{}, err
 	}
 	return p, nil
 }
 
-// giveBack makes a code good again that was taken for nothing.
-func (r *Residents) giveBack(m *move) {
+// giveBack makes a code good again that was taken for nothing; and for the key that took it, whose
+// answer may have been lost on the way.
+func (r *Residents) giveBack(m *move, key string, failed error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if failed == nil {
+		m.taken = key
+	}
 	if r.moves[m.id] == nil {
 		r.moves[m.id] = m
 	}
@@ -235,6 +274,9 @@ func (r *Residents) take(secret gateway.Secret, name, key, code string) (Paired,
 	w := r.open()
 	opened := w != nil && w.device == nil
 	if opened && hmac.Equal([]byte(secret.Reveal()), []byte(w.secret.Reveal())) {
+		if w.secret.IsZero() && key == "" { // without both, all devices would show one code
+			return Paired{}, nil, ErrNeedsKey
+		}
 		id := gateway.NewResidentID()
 		p := Paired{ID: id, Token: newToken(id), Code: code}
 		w.device = &newcomer{Resident: gateway.Resident{ID: id, Name: name, PairedAt: now.Wall, Role: w.role, Key: key, Ver: 1, Unconfirmed: true},
@@ -246,7 +288,7 @@ func (r *Residents) take(secret gateway.Secret, name, key, code string) (Paired,
 		switch {
 		case now.SinceBoot >= m.until || m.tries >= moveTries:
 			delete(r.moves, id)
-		case !hmac.Equal([]byte(secret.Reveal()), []byte(m.code.Reveal())):
+		case !hmac.Equal([]byte(secret.Reveal()), []byte(m.code.Reveal())), m.taken != "" && m.taken != key:
 		case key == "":
 			return Paired{}, nil, ErrNeedsKey
 		default:
@@ -254,15 +296,17 @@ func (r *Residents) take(secret gateway.Secret, name, key, code string) (Paired,
 			return Paired{}, m, nil
 		}
 	}
+	waits := false
 	for _, m := range r.moves {
 		m.tries++
+		waits = waits || m.taken == ""
 	}
 	if opened {
 		if w.wrong++; w.wrong == failures {
 			r.replace(nil)
 		}
 	}
-	if !opened && len(r.moves) == 0 {
+	if !opened && !waits {
 		return Paired{}, nil, ErrNoWindow
 	}
 	return Paired{}, nil, ErrSecret
@@ -270,12 +314,20 @@ func (r *Residents) take(secret gateway.Secret, name, key, code string) (Paired,
 
 // Move opens the way for a resident's access to another key, as that of an icon on the home screen:
 // six digits, good once, for five minutes and five tries. One that is open is replaced.
-func (r *Residents) Move(id gateway.ResidentID) gateway.Secret {
+func (r *Residents) Move(id gateway.ResidentID) (gateway.Secret, error) {
 	code := gateway.DrawPIN(6).Secret
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.moves[id] = &move{id: id, code: code, until: r.Clock.Read().SinceBoot + MoveFor}
-	return code
+	now := r.Clock.Read().SinceBoot
+	if now-r.movesSince > 24*time.Hour {
+		r.movesSince, r.moved = now, map[gateway.ResidentID]int{}
+	}
+	if r.moved[id] >= maxMoves {
+		return gateway.Secret{}, ErrMoves
+	}
+	r.moved[id]++
+	r.moves[id] = &move{id: id, code: code, until: now + MoveFor}
+	return code, nil
 }
 
 func newToken(id gateway.ResidentID) gateway.Secret {

@@ -33,8 +33,8 @@ func TestW5_PairingWindow(t *testing.T) {
 	r, _, c := room()
 	want("before a window", try(r, wrong), residents.ErrNoWindow)
 	want("no secret before a window", try(r, gateway.Secret{}), residents.ErrNoWindow)
-	first := r.OpenWindow(gateway.RoleResident)
-	secret := r.OpenWindow(gateway.RoleResident)
+	first := r.OpenWindow(gateway.RoleResident).Secret
+	secret := r.OpenWindow(gateway.RoleResident).Secret
 	if n := len(secret.Reveal()); n != 22 || first.Reveal() == secret.Reveal() {
 		t.Errorf("a secret of %d characters, want 22 that are new: 128 bit", n)
 	}
@@ -43,32 +43,32 @@ func TestW5_PairingWindow(t *testing.T) {
 	c.add(residents.WindowFor - 1)
 	want("at the last instant", try(r, secret), nil)
 	want("a second device", try(r, secret), residents.ErrNoWindow)
-	r.CloseWindow()
+	r.CloseWindow(residents.AnyWindow)
 	want("after it was closed", try(r, secret), residents.ErrNoWindow)
 
-	secret = r.OpenWindow(gateway.RoleResident)
+	secret = r.OpenWindow(gateway.RoleResident).Secret
 	c.add(residents.WindowFor)
 	want("after five minutes", try(r, secret), residents.ErrNoWindow)
 
-	secret = r.OpenWindow(gateway.RoleResident)
+	secret = r.OpenWindow(gateway.RoleResident).Secret
 	for range 9 {
 		want("wrong", try(r, wrong), residents.ErrSecret)
 	}
 	want("after nine failures", try(r, secret), nil)
 
-	secret = r.OpenWindow(gateway.RoleResident)
+	secret = r.OpenWindow(gateway.RoleResident).Secret
 	for range 10 {
 		want("wrong", try(r, wrong), residents.ErrSecret)
 	}
 	want("after ten failures", try(r, secret), residents.ErrNoWindow)
-	want("the next window", try(r, r.OpenWindow(gateway.RoleResident)), nil)
+	want("the next window", try(r, r.OpenWindow(gateway.RoleResident).Secret), nil)
 }
 
 // W5: what cannot pair is refused before its secret is held against anything: it tells nothing of a
 // window, and takes none of its tries.
 func TestW5_WhatCannotPair(t *testing.T) {
 	r, _, _ := room()
-	secret := r.OpenWindow(gateway.RoleResident)
+	secret := r.OpenWindow(gateway.RoleResident).Secret
 	for range 4 {
 		for _, s := range []gateway.Secret{secret, wrong} {
 			for _, name := range []string{"", "  ", "a\nb", "a\x00", "\xff", strings.Repeat("é", 65)} {
@@ -117,10 +117,10 @@ func TestW5_AtOnce(t *testing.T) {
 	}
 	for range 20 {
 		r, _, _ := room()
-		if diff := cmp.Diff(map[error]int{nil: 1, residents.ErrNoWindow: phones - 1}, rush(r, r.OpenWindow(gateway.RoleResident)), sameErrors); diff != "" {
+		if diff := cmp.Diff(map[error]int{nil: 1, residents.ErrNoWindow: phones - 1}, rush(r, r.OpenWindow(gateway.RoleResident).Secret), sameErrors); diff != "" {
 			t.Errorf("the secret (-want +got):\n%s", diff)
 		}
-		secret := r.OpenWindow(gateway.RoleResident)
+		secret := r.OpenWindow(gateway.RoleResident).Secret
 		if diff := cmp.Diff(map[error]int{residents.ErrSecret: 10, residents.ErrNoWindow: phones - 10}, rush(r, wrong), sameErrors); diff != "" {
 			t.Errorf("guesses (-want +got):\n%s", diff)
 		}
@@ -141,7 +141,10 @@ func TestW5_NewcomerIsInMemoryOnly(t *testing.T) {
 		"removed, but for the last": func(r *residents.Residents, _ *clock, id gateway.ResidentID) error {
 			return r.Remove(ctx, id, true)
 		},
-		"the window is closed": func(r *residents.Residents, _ *clock, _ gateway.ResidentID) error { r.CloseWindow(); return nil },
+		"the window is closed": func(r *residents.Residents, _ *clock, _ gateway.ResidentID) error {
+			r.CloseWindow(residents.AnyWindow)
+			return nil
+		},
 		"another window opens": func(r *residents.Residents, _ *clock, _ gateway.ResidentID) error {
 			r.OpenWindow(gateway.RoleGuest)
 			return nil
@@ -149,7 +152,7 @@ func TestW5_NewcomerIsInMemoryOnly(t *testing.T) {
 		"its time is over": func(_ *residents.Residents, c *clock, _ gateway.ResidentID) error { c.add(1); return nil },
 	} {
 		r, f, c := room()
-		secret := r.OpenWindow(gateway.RoleResident)
+		secret := r.OpenWindow(gateway.RoleResident).Secret
 		c.add(residents.WindowFor - 1) // of the window, not of the device
 		p, err := r.Pair(ctx, residents.Ask{Secret: secret, Name: " Ada "})
 		if err != nil {
@@ -239,7 +242,7 @@ func TestButton(t *testing.T) {
 	}
 	pairs := func(s gateway.Secret, want error) residents.Paired {
 		t.Helper()
-		p, err := r.Pair(ctx, residents.Ask{Secret: s, Name: "Ben"})
+		p, err := r.Pair(ctx, residents.Ask{Secret: s, Name: "Ben", JWK: []byte("key B")})
 		if !errors.Is(err, want) {
 			t.Errorf("paired: %v, want %v", err, want)
 		}
@@ -256,13 +259,16 @@ func TestButton(t *testing.T) {
 	press(residents.ErrFirst)
 	pair(t, r, gateway.RoleResident, residents.Ask{Name: "Ada"})
 	press(residents.ErrFirst)
-	if w := r.Await(ctx); w.Name != "Ada" {
+	if w := r.Await(ctx, residents.AnyWindow); w.Name != "Ada" {
 		t.Errorf("the button dropped who waits: %+v", w)
 	}
 	settled(t, r, "Ada")
 
 	press(nil)
 	pairs(wrong, residents.ErrSecret)
+	if _, err := r.Pair(ctx, residents.Ask{Name: "Eve"}); !errors.Is(err, residents.ErrNeedsKey) {
+		t.Errorf("without a secret and a key all devices would show one code: %v", err)
+	}
 	p := pairs(gateway.Secret{}, nil)
 	if o, good, err := r.Authenticate(ctx, p.Token); !good || err != nil || o.Role != gateway.RoleResident || !o.Unconfirmed {
 		t.Errorf("by the button: %+v, %v, %v", o, good, err)
@@ -271,14 +277,14 @@ func TestButton(t *testing.T) {
 	if got := who(t, r, p.Token); got != "Ben?" {
 		t.Errorf("pressed again: %q", got)
 	}
-	r.CloseWindow()
+	r.CloseWindow(residents.AnyWindow)
 
 	// A window that is open stays as it is, and wants its secret still.
-	secret := r.OpenWindow(gateway.RoleGuest)
+	secret := r.OpenWindow(gateway.RoleGuest).Secret
 	press(nil)
 	pairs(gateway.Secret{}, residents.ErrSecret)
 	pairs(secret, nil)
-	r.CloseWindow()
+	r.CloseWindow(residents.AnyWindow)
 
 	// Ten failures end one, and the button opens another.
 	r.OpenWindow(gateway.RoleResident)
@@ -301,13 +307,13 @@ func TestButton(t *testing.T) {
 func TestPairingCode(t *testing.T) {
 	for _, a := range []residents.Ask{{Name: "Ada"}, {Name: "Ada", JWK: []byte("key K")}} {
 		r, _, _ := room()
-		a.Secret = r.OpenWindow(gateway.RoleResident)
+		a.Secret = r.OpenWindow(gateway.RoleResident).Secret
 		p, err := r.Pair(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)
 		}
 		want := codeByHand(a.Secret.Reveal(), strings.TrimPrefix(string(a.JWK), "key "))
-		if w := r.Await(t.Context()); p.Code != want || w.Code != want || w.ID != p.ID || w.Name != "Ada" {
+		if w := r.Await(t.Context(), residents.AnyWindow); p.Code != want || w.Code != want || w.ID != p.ID || w.Name != "Ada" {
 			t.Errorf("the device shows %s, the console %+v, want %s", p.Code, w, want)
 		}
 	}
@@ -316,7 +322,7 @@ func TestPairingCode(t *testing.T) {
 	leading := ""
 	o.Fingerprint = func() string { return leading }
 	zero := residents.New(o)
-	secret := zero.OpenWindow(gateway.RoleResident)
+	secret := zero.OpenWindow(gateway.RoleResident).Secret
 	for n := 0; leading == "" || codeOf(secret.Reveal(), "", leading)[0] != '0'; n++ {
 		leading = fmt.Sprintf("%064x", n)
 	}
@@ -326,7 +332,7 @@ func TestPairingCode(t *testing.T) {
 	// The move's code, too.
 	r, _, _ := room()
 	ada := settled(t, r, "Ada")
-	secret = r.Move(ada.ID)
+	secret = moveCode(t, r, ada.ID)
 	p, err := r.Pair(t.Context(), residents.Ask{Secret: secret, Name: "Ada", JWK: []byte("key K")})
 	if want := codeByHand(secret.Reveal(), "K"); err != nil || p.Code != want {
 		t.Errorf("%s, %v, want %s", p.Code, err, want)
@@ -356,8 +362,8 @@ func TestPairingCodeByHand(t *testing.T) {
 // L5: why a device does not pair tells nothing of what it brought.
 func TestL5_WhyNotTellsNoSecret(t *testing.T) {
 	r, f, _ := room()
-	secret, ada := r.OpenWindow(gateway.RoleResident), gateway.NewResidentID()
-	code := r.Move(ada)
+	secret, ada := r.OpenWindow(gateway.RoleResident).Secret, gateway.NewResidentID()
+	code := moveCode(t, r, ada)
 	try := func(a residents.Ask) string {
 		p, err := r.Pair(context.Background(), a)
 		return fmt.Sprintf("%v %+v %#v %v", err, err, err, p)

@@ -334,7 +334,7 @@ func TestProofsOfARealKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.Pair(t.Context(), residents.Ask{Secret: r.OpenWindow(gateway.RoleResident), Name: "Ada", JWK: private}); !errors.Is(err, residents.ErrKey) {
+	if _, err := r.Pair(t.Context(), residents.Ask{Secret: r.OpenWindow(gateway.RoleResident).Secret, Name: "Ada", JWK: private}); !errors.Is(err, residents.ErrKey) {
 		t.Errorf("a private key: %v", err)
 	}
 	public := map[string]any{}

@@ -64,11 +64,14 @@ type Residents struct {
 	mu     sync.Mutex
 	window *window // nil: none is open, and nobody waits for a confirmation
 	moves  map[gateway.ResidentID]*move
+	// How many codes for moves each device has asked for since then.
+	moved      map[gateway.ResidentID]int
+	movesSince time.Duration // since boot
 }
 
 // New makes a room.
 func New(o Opts) *Residents {
-	return &Residents{Opts: o, proofs: newProofs(), moves: map[gateway.ResidentID]*move{}}
+	return &Residents{Opts: o, proofs: newProofs(), moves: map[gateway.ResidentID]*move{}, moved: map[gateway.ResidentID]int{}}
 }
 
 // Authenticate finds the device whose token this is, be it confirmed or not.

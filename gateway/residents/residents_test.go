@@ -216,11 +216,11 @@ func TestD5_AMemoryThatFails(t *testing.T) {
 	full := errors.New("disk full")
 	fails := func(what string, do func() error) {
 		t.Helper()
-		before, waits := names(t, r), r.Await(ctx)
+		before, waits := names(t, r), r.Await(ctx, residents.AnyWindow)
 		f.Fail = full
 		err := do()
 		f.Fail = nil
-		if after := names(t, r); !errors.Is(err, full) || after != before || waits.Open && r.Await(ctx) != waits {
+		if after := names(t, r); !errors.Is(err, full) || after != before || waits.Open && r.Await(ctx, residents.AnyWindow) != waits {
 			t.Errorf("%s: %v; residents%s, were%s", what, err, after, before)
 		}
 	}
@@ -240,12 +240,12 @@ func TestD5_AMemoryThatFails(t *testing.T) {
 		t.Errorf("%v; %q, %q", err, who(t, r, p.Token), who(t, r, ada.Token))
 	}
 	f.Fail = full
-	secret := r.OpenWindow(gateway.RoleGuest)
+	secret := r.OpenWindow(gateway.RoleGuest).Secret
 	p, err := r.Pair(ctx, residents.Ask{Secret: secret, Name: "Guest"})
 	if err != nil || who(t, r, p.Token) != "Guest?" {
 		t.Errorf("pairing needs a memory: %v", err)
 	}
-	if err := r.Remove(ctx, p.ID, true); err != nil || r.Await(ctx).Open {
+	if err := r.Remove(ctx, p.ID, true); err != nil || r.Await(ctx, residents.AnyWindow).Open {
 		t.Errorf("a newcomer's removal needs a memory: %v", err)
 	}
 }

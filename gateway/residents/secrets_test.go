@@ -23,18 +23,18 @@ func TestL5_RoomsNeverPrint(t *testing.T) {
 	r := New(Opts{Memory: &Fake{}, Clock: stopped{}, Fingerprint: func() string { return "" },
 		MAC: func(_ string, parts ...string) []byte { return []byte(fmt.Sprint(len(parts))) },
 		Key: func([]byte) (string, error) { return "K", nil }})
-	secret := r.OpenWindow(gateway.RoleResident)
+	secret := r.OpenWindow(gateway.RoleResident).Secret
 	ask := Ask{Secret: secret, Name: "Ada", JWK: []byte("{}")}
 	p, err := r.Pair(t.Context(), ask)
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := r.Move("ben")
+	code, _ := r.Move("ben")
 	key := []byte(r.proofs.key.Reveal())
 	secrets := []string{secret.Reveal(), p.Token.Reveal(), p.Token.Reveal()[len(p.ID)+1:], code.Reveal(), string(key),
 		base64.RawURLEncoding.EncodeToString(key), fmt.Sprintf("%x", key), strings.Trim(fmt.Sprint(key), "[]")}
 	values := map[string]any{"room": r, "window": r.window, "newcomer": r.window.device, "ask": ask, "paired": p, "moves": r.moves, "move": r.moves["ben"],
-		"options": r.Opts, "waiting": r.Await(t.Context())}
+		"options": r.Opts, "waiting": r.Await(t.Context(), AnyWindow)}
 	for name, v := range values {
 		var out bytes.Buffer
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {

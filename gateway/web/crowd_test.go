@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // lobby is a crowd whose connections come from wherever the test says.
@@ -37,8 +39,10 @@ func (l lobby) has(v *visit) bool {
 	return v != nil && slices.Contains(l.present, v)
 }
 
-func known(v *visit) *visit {
-	Recognise(Visit(context.Background(), v))
+func known(v *visit) *visit { return knownAs(v, v.addr.String()) }
+
+func knownAs(v *visit, device string) *visit {
+	Recognise(Visit(context.Background(), v), device)
 	return v
 }
 
@@ -108,7 +112,41 @@ func TestI1_TrustedAddresses(t *testing.T) {
 	for i := range 1000 {
 		known(l.come(fmt.Sprintf("10.1.%d.%d", i/250, i%250))).Close()
 	}
-	if n := len(l.trusted); n != maxTrusted || l.trusted[n-1] != netip.MustParseAddr("10.1.3.249") {
+	if n := len(l.trusted); n != maxTrusted || l.trusted[n-1].addr != netip.MustParseAddr("10.1.3.249") {
 		t.Errorf("%d, %v", n, l.trusted)
 	}
+}
+
+// TestN2_CrowdAndAGuest: a guest, or one who was a guest, whose device opens connection after
+// connection, from ever new addresses, keeps no resident out: a few of them count, for a minute.
+func TestN2_CrowdAndAGuest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := lobby{NewCrowd(16, 4), t}
+		ada := knownAs(l.come("10.0.0.1"), "ada")
+		for i := range 100 {
+			if v := l.come(fmt.Sprintf("10.0.1.%d", i)); v != nil {
+				knownAs(v, "guest")
+			}
+		}
+		ben := l.come("10.0.0.2")
+		if ben == nil || !l.has(ada) {
+			t.Fatal("a guest's connections take the place of a resident's")
+		}
+		knownAs(ben, "ben")
+		its := 0
+		for _, v := range l.present {
+			if v.device == "guest" {
+				its++
+			}
+		}
+		if its > maxKnown {
+			t.Errorf("%d connections of one device are put out for nobody", its)
+		}
+		time.Sleep(knownFor)
+		for i := range 16 { // all of it is strangers' now
+			if l.come(fmt.Sprintf("10.0.2.%d", i)) == nil {
+				t.Error("nobody comes in where nobody has authenticated for a minute")
+			}
+		}
+	})
 }

@@ -35,7 +35,7 @@ func OwnAddresses() (list []netip.Addr) {
 // Check refuses a request whose Host is none of ours with 421: a name that an attacker has pointed
 // at this machine (DNS rebinding) is none. It refuses one of another page with 403.
 func (s Site) Check(r *http.Request) error {
-	if !s.isOurs(r) {
+	if !s.IsOurs(r) {
 		return gateway.Fail(http.StatusMisdirectedRequest, "misdirected", "this gateway is https://%s, or one of its addresses", s.Name)
 	}
 	if origins := r.Header.Values("Origin"); len(origins) > 1 || len(origins) == 1 && !sameOrigin(origins[0], r.Host) {
@@ -49,7 +49,8 @@ func sameOrigin(origin, host string) bool {
 	return strings.EqualFold(strings.TrimSuffix(origin, ":443"), "https://"+strings.TrimSuffix(host, ":443"))
 }
 
-func (s Site) isOurs(r *http.Request) bool {
+// IsOurs reports whether a request's Host is the own name, localhost, or an address of this machine.
+func (s Site) IsOurs(r *http.Request) bool {
 	host := r.Host
 	if h, port, err := net.SplitHostPort(host); err == nil {
 		if _, err := strconv.ParseUint(port, 10, 16); err != nil {

@@ -187,6 +187,7 @@ func TestA11_PhonesThatNeverRead(t *testing.T) {
 	h := networked(t)
 	h.start(t)
 	ada, _ := h.paired(t, "Ada", gateway.RoleResident)
+	ben, _ := h.paired(t, "Ben", gateway.RoleResident)
 	for range 40 {
 		h.note(slices.Repeat([]gateway.Event{{Type: gateway.DoorBell, Door: "front"}}, 500)...)
 	}
@@ -194,7 +195,7 @@ func TestA11_PhonesThatNeverRead(t *testing.T) {
 		c := tls.Client(must((&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 3, byte(i+1))}}).Dial("tcp", h.lan.Address().String())), &tls.Config{InsecureSkipVerify: true})
 		defer c.Close()
 		if i%2 == 0 {
-			io.WriteString(c, "GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+ada.Token+"\r\n\r\n")
+			io.WriteString(c, "GET /v1/events/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer "+ben.Token+"\r\n\r\n")
 			continue
 		}
 		each := ada.Elsewhere(phone.From(ada.HTTP, net.IPv4(127, 0, 4, byte(i+1)), h.lan.Address().String()))
@@ -311,7 +312,7 @@ func TestSocketComesLater(t *testing.T) {
 	h.start(t)
 	pin := h.pinGrant(t, "front")
 	h.open(t, "front", pin)
-	if st, err := h.backend().Upkeep.Status(t.Context()); err != nil || !strings.Contains(strings.Join(st.Notes, "\n"), "socket does not work") {
+	if st, err := h.backend().Upkeep.Status(t.Context(), true); err != nil || !strings.Contains(strings.Join(st.Notes, "\n"), "socket does not work") {
 		t.Errorf("%+v, %v", st.Notes, err)
 	}
 	if err := os.Remove(path); err != nil {

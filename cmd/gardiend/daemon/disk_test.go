@@ -161,7 +161,7 @@ func TestD5_ReadOnlyMount(t *testing.T) {
 	remount := func(flags uintptr) { t.Helper(); check(t, syscall.Mount("", state, "", syscall.MS_REMOUNT|flags, "")) }
 	database := func() string {
 		t.Helper()
-		st, err := h.backend().Upkeep.Status(t.Context())
+		st, err := h.backend().Upkeep.Status(t.Context(), true)
 		check(t, err)
 		return st.Database
 	}

@@ -213,7 +213,7 @@ func BenchmarkN2_Slowloris(b *testing.B) {
 // lanEnv names the house of a child process that serves the network.
 const lanEnv = "GARDIEN_TEST_LAN"
 
-// serveLAN is the child: a gateway that says where it is, and pairs one resident.
+// serveLAN is the child: a gateway that says where it is, and pairs 20 phones.
 func serveLAN(dir string) {
 	ready := make(chan *Gateway, 1)
 	go func() {
@@ -223,17 +223,21 @@ func serveLAN(dir string) {
 	}()
 	g := <-ready
 	b := g.backend()
-	w := must(b.Pairing.Open(context.Background(), gateway.RoleResident))
-	p := must(b.Pairing.Pair(context.Background(), api.PairingRequest{Secret: w.Secret, Name: "Ada"}))
-	if err := b.Residents.Confirm(context.Background(), p.ID); err != nil {
-		panic(err)
+	var list []string
+	for i := range 20 {
+		w := must(b.Pairing.Open(context.Background(), gateway.RoleResident))
+		p := must(b.Pairing.Pair(context.Background(), api.PairingRequest{Secret: w.Secret, Name: fmt.Sprint("phone ", i)}))
+		if err := b.Residents.Confirm(context.Background(), p.ID); err != nil {
+			panic(err)
+		}
+		list = append(list, p.Token)
 	}
-	json.NewEncoder(os.Stdout).Encode(map[string]string{"address": g.lan.Address().String(), "base": g.lan.URL(""), "fp": g.fingerprint(), "token": p.Token})
+	json.NewEncoder(os.Stdout).Encode(map[string]string{"address": g.lan.Address().String(), "base": g.lan.URL(""), "fp": g.fingerprint(), "tokens": strings.Join(list, " ")})
 	select {}
 }
 
 // child runs a gateway in a process of its own, with the memory limit of its unit.
-func child(b *testing.B) (pid int, p *phone.Phone, address string) {
+func child(b *testing.B) (pid int, phones []*phone.Phone, address string) {
 	h := networked(b)
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), lanEnv+"="+h.dir, "GOMEMLIMIT=72MiB")
@@ -249,8 +253,11 @@ func child(b *testing.B) (pid int, p *phone.Phone, address string) {
 	if err := json.NewDecoder(out).Decode(&at); err != nil {
 		b.Fatal(err)
 	}
-	p = &phone.Phone{Base: at["base"], HTTP: phone.Pinning(at["fp"], at["address"]), Token: at["token"]}
-	return cmd.Process.Pid, p, at["address"]
+	for i, token := range strings.Fields(at["tokens"]) {
+		from := phone.From(phone.Pinning(at["fp"], at["address"]), net.IPv4(127, 0, 9, byte(1+i)), at["address"])
+		phones = append(phones, &phone.Phone{Base: at["base"], HTTP: from, Token: token})
+	}
+	return cmd.Process.Pid, phones, at["address"]
 }
 
 // rss is a process's memory in MiB: what it has now ("VmRSS:"), or the most it ever had ("VmHWM:").
@@ -260,13 +267,12 @@ func rss(b *testing.B, pid int, key string) float64 {
 
 // BenchmarkN4_Streams: 20 phones that follow the record cost ≤ 8 MiB.
 func BenchmarkN4_Streams(b *testing.B) {
-	pid, p, address := child(b)
+	pid, phones, _ := child(b)
 	for b.Loop() {
 	}
-	do(b, p, "GET", "/v1/doors", "")
+	do(b, phones[0], "GET", "/v1/doors", "")
 	before := rss(b, pid, "VmRSS:")
-	for i := range 20 {
-		each := p.Elsewhere(phone.From(p.HTTP, net.IPv4(127, 0, 9, byte(1+i)), address))
+	for _, each := range phones {
 		stream, err := each.Stream(context.Background(), 0)
 		if err != nil {
 			b.Fatal(err)
@@ -282,12 +288,13 @@ func BenchmarkN4_Streams(b *testing.B) {
 
 // BenchmarkN4_Floods: whatever strangers send, the process stays below 96 MiB, and a resident opens.
 func BenchmarkN4_Floods(b *testing.B) {
-	pid, p, address := child(b)
+	pid, phones, address := child(b)
+	p := phones[0]
 	for b.Loop() {
 	}
 	do(b, p, "GET", "/v1/doors", "")
 	const each = 4 * time.Second
-	stranger := func() *http.Client { return &http.Client{Transport: p.HTTP.Transport.(*http.Transport).Clone()} }
+	stranger := func() *http.Client { return phone.From(p.HTTP, net.IPv4(127, 0, 0, 1), address) }
 	requests := func(method, path string, body func() io.Reader) func(context.Context) {
 		return func(ctx context.Context) {
 			var all sync.WaitGroup

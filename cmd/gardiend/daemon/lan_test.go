@@ -100,7 +100,7 @@ func TestW5_PairActStream(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		state := must(h.backend().Pairing.Await(t.Context(), time.Minute))
+		state := must(h.backend().Pairing.Await(t.Context(), "", time.Minute))
 		if state.Device == nil || state.Device.Code != got.Code || state.Device.ID != got.ID || len(got.Code) != 6 {
 			t.Errorf("the console sees %+v, the phone %+v", state.Device, got)
 		}
@@ -379,7 +379,7 @@ func TestW6_KeyForLife(t *testing.T) {
 		return string(conn.ConnectionState().PeerCertificates[0].Raw)
 	}
 	before, fp := leaf(), h.fingerprint()
-	st := must(h.backend().Upkeep.Status(t.Context()))
+	st := must(h.backend().Upkeep.Status(t.Context(), true))
 	der, _, err := h.backend().Upkeep.CA()
 	if err != nil {
 		t.Fatal(err)
@@ -409,7 +409,7 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.start(t)
-	st := must(h.backend().Upkeep.Status(t.Context()))
+	st := must(h.backend().Upkeep.Status(t.Context(), true))
 	if notes := strings.Join(st.Notes, "\n"); !strings.Contains(notes, "another program has taken") || st.API.Address != "" {
 		t.Errorf("%q %+v", st.Notes, st.API)
 	}
@@ -430,7 +430,7 @@ func TestPairingButton(t *testing.T) {
 	}
 	ada, _ := h.paired(t, "Ada", gateway.RoleResident)
 	button.Press()
-	pressed := func() api.PairingState { return must(h.backend().Pairing.Await(t.Context(), 0)) }
+	pressed := func() api.PairingState { return must(h.backend().Pairing.Await(t.Context(), "", 0)) }
 	for !pressed().Open {
 		<-time.After(time.Millisecond)
 	}

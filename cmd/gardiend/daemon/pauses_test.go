@@ -86,7 +86,7 @@ func TestStatusTellsPauses(t *testing.T) {
 		if err := h.store.Update(t.Context(), func(tx *store.Tx) error { return tx.House.SetPaused(c.p) }); err != nil {
 			t.Fatal(err)
 		}
-		st, err := h.backend().Upkeep.Status(t.Context())
+		st, err := h.backend().Upkeep.Status(t.Context(), true)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +121,7 @@ func TestNoPauseEndsAQuarantine(t *testing.T) {
 	}
 	told := func(when string, paused bool, planned bool) {
 		t.Helper()
-		st, err := h.backend().Upkeep.Status(t.Context())
+		st, err := h.backend().Upkeep.Status(t.Context(), true)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,7 @@ func (h *house) types(door gateway.DoorID, digits string) gateway.Reason {
 // wiped lists the grants whose missing PIN the status names.
 func (h *house) wiped(t *testing.T) (ids []string) {
 	t.Helper()
-	st, err := h.backend().Upkeep.Status(context.Background())
+	st, err := h.backend().Upkeep.Status(context.Background(), true)
 	check(t, err)
 	for _, note := range st.Notes {
 		if id, ok := strings.CutPrefix(note, "the PIN of grant "); ok {

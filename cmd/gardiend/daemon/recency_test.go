@@ -92,7 +92,7 @@ func TestR1_CloudKnowsMore(t *testing.T) {
 		w.types(guest, gateway.WrongPIN)
 		w.restart()
 		w.types(guest, gateway.WrongPIN)
-		st, err := w.house.backend().Upkeep.Status(ctx)
+		st, err := w.house.backend().Upkeep.Status(ctx, true)
 		check(t, err)
 		if st.Database != "rolled back" || !st.Paused || len(st.Notes) == 0 {
 			t.Errorf("status %q, paused %v, %q", st.Database, st.Paused, st.Notes)
@@ -142,7 +142,7 @@ func TestR3_UnconfirmedResidents(t *testing.T) {
 			t.Errorf("%s, not confirmed: %+v", name, got)
 		}
 	}
-	st, err := h.backend().Upkeep.Status(t.Context())
+	st, err := h.backend().Upkeep.Status(t.Context(), true)
 	check(t, err)
 	if !strings.Contains(strings.Join(st.Notes, "\n"), "gardien resident confirm "+string(ids["Ada"])) || !st.Paused {
 		t.Errorf("notes %q, paused %v", st.Notes, st.Paused)

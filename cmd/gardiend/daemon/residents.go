@@ -109,6 +109,7 @@ var problems = []struct {
 	{residents.ErrSecret, http.StatusForbidden, "wrong-secret"},
 	{residents.ErrLast, http.StatusConflict, "last-resident"},
 	{residents.ErrProof, http.StatusUnauthorized, "unauthorized"},
+	{residents.ErrMoves, http.StatusTooManyRequests, "too-many-requests"},
 	{residents.ErrActs, http.StatusTooManyRequests, "too-many-requests"},
 }
 

@@ -22,7 +22,8 @@ func (s residentService) List(ctx context.Context, by api.Caller) ([]api.Residen
 	list, err := s.g.residents.List(ctx)
 	out := []api.Resident{}
 	for _, r := range list {
-		out = append(out, api.Resident{ID: r.ID, Name: r.Name, Role: r.Role, PairedAt: s.g.stamp(r.PairedAt), Confirmed: !r.Unconfirmed, This: r.ID == by.Resident})
+		out = append(out, api.Resident{ID: r.ID, Name: r.Name, Role: r.Role, PairedAt: s.g.stamp(r.PairedAt), Confirmed: !r.Unconfirmed, This: r.ID == by.Resident,
+			Code: orNull(s.g.residents.Code(r.ID))})
 	}
 	return out, err
 }

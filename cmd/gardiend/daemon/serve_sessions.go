@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -18,25 +19,28 @@ type pairingService struct{ g *Gateway }
 // Open implements api.PairingService. The URL is what the QR code has: a phone's camera opens the
 // page with it, and an app pins the fingerprint. Both stand behind the "#", so that no server sees them.
 func (s pairingService) Open(_ context.Context, role gateway.Role) (api.PairingWindow, error) {
-	secret, fp := s.g.residents.OpenWindow(role), s.g.fingerprint()
+	w, fp := s.g.residents.OpenWindow(role), s.g.fingerprint()
 	url := "unix://" + s.g.cfg.API.Socket
 	if s.g.lan != nil && s.g.lan.Address() != nil {
-		url = s.g.lan.URL(fmt.Sprintf("/#pair=%s&fp=%s", secret.Reveal(), fp))
+		url = s.g.lan.URL(fmt.Sprintf("/#pair=%s&fp=%s", w.Secret.Reveal(), fp))
 	}
-	return api.PairingWindow{URL: url, Secret: secret.Reveal(), Fingerprint: fp, ExpiresIn: int(residents.WindowFor.Seconds())}, nil
+	return api.PairingWindow{ID: w.ID, URL: url, Secret: w.Secret.Reveal(), Fingerprint: fp, ExpiresIn: int(residents.WindowFor.Seconds())}, nil
 }
 
 // Close implements api.PairingService.
-func (s pairingService) Close(context.Context) error { s.g.residents.CloseWindow(); return nil }
+func (s pairingService) Close(_ context.Context, id string) error {
+	s.g.residents.CloseWindow(cmp.Or(id, residents.AnyWindow))
+	return nil
+}
 
 // Await implements api.PairingService.
-func (s pairingService) Await(ctx context.Context, most time.Duration) (api.PairingState, error) {
+func (s pairingService) Await(ctx context.Context, id string, most time.Duration) (api.PairingState, error) {
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	w := s.g.residents.Await(ctx)
+	w := s.g.residents.Await(ctx, cmp.Or(id, residents.AnyWindow))
 	state := api.PairingState{Open: w.Open, ExpiresIn: int(w.Left.Seconds())}
-	if w.ID != "" {
-		state.Device = &api.PairingDevice{ID: w.ID, Name: w.Name, Code: w.Code}
+	if w.Code != "" {
+		state.Device = &api.PairingDevice{ID: w.ID, Name: w.Name, Role: w.Role, Code: w.Code}
 	}
 	return state, nil
 }
@@ -49,7 +53,10 @@ func (s pairingService) Pair(ctx context.Context, req api.PairingRequest) (api.P
 
 // Move implements api.PairingService.
 func (s pairingService) Move(_ context.Context, id gateway.ResidentID) (api.SessionMove, error) {
-	code := s.g.residents.Move(id)
+	code, err := s.g.residents.Move(id)
+	if err != nil {
+		return api.SessionMove{}, asProblem(err)
+	}
 	return api.SessionMove{Code: code.Reveal(), ExpiresIn: int(residents.MoveFor.Seconds())}, nil
 }
 

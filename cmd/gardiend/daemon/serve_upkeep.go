@@ -48,7 +48,7 @@ func (s upkeepService) CA() (der, profile []byte, err error) {
 func (s upkeepService) Durable() bool { return s.g.store.Durable() }
 
 // Status implements api.UpkeepService.
-func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
+func (s upkeepService) Status(ctx context.Context, house bool) (api.Status, error) {
 	about, err := s.g.store.About(ctx)
 	if err != nil {
 		return api.Status{}, err
@@ -81,7 +81,9 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 	case store.Restored:
 		note("a backup was restored that is not of the database that was in use: what was revoked since is not known; let third parties in again with gardien resume")
 	}
-	s.g.tellPause(&st, about, at, note)
+	if house {
+		s.g.tellPause(&st, about, at, note)
+	}
 	if st.Clock.State == gateway.ClockUndecided {
 		note("the clock is undecided, so timed grants of third parties do not open: wait for a sync, or check it and run gardien clock confirm")
 	}
@@ -92,8 +94,10 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 			note("cloud %s: %s; grants that are here still open", state, why)
 		}
 	}
-	if err := s.noteResidents(ctx, note); err != nil {
-		return api.Status{}, err
+	if house {
+		if err := errors.Join(s.noteResidents(ctx, note), s.g.noteMissed(ctx, note)); err != nil {
+			return api.Status{}, err
+		}
 	}
 	for _, d := range s.g.house {
 		noteDoor(s.g.view(d.ID), note)
@@ -102,9 +106,6 @@ func (s upkeepService) Status(ctx context.Context) (api.Status, error) {
 		if i.SetAside != "" {
 			note("issuer %s is set aside, and nothing of it is believed: %s; put its key set there, then systemctl restart gardiend", i.ID, i.SetAside)
 		}
-	}
-	if err := s.g.noteMissed(ctx, note); err != nil {
-		return api.Status{}, err
 	}
 	st.Tasks = []api.StatusTask{}
 	for _, k := range s.g.beside {
