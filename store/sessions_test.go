@@ -231,31 +231,45 @@ func TestD4_NobodyBecomesAResident(t *testing.T) {
 		maps.DeleteFunc(want, func(id gateway.ResidentID, _ device) bool { return !slices.Contains(tt.there, id) })
 		sameDevices(t, name, want, devices(t, openBox(t, to, newClock())))
 	}
-	// A row whose role or whose version was hit: what the second copy says counts, and without it
-	// a role that is none is nobody's.
-	hit := func(to string) {
+	// A row that was hit: what the second copy says counts, and without it a role that is none is
+	// nobody's.
+	for name, tt := range map[string]struct {
+		at     string // of which the first byte is hit
+		copied bool
+		want   []gateway.ResidentID
+	}{
+		"a role":                      {"tK of guest", true, all},
+		"a token":                     {"token of guest", true, all},
+		"a key":                       {"K of guest", true, all},
+		"a role, without the copy":    {"tK of guest", false, []gateway.ResidentID{"ada", "ben", "fitter"}},
+		"one in a file that is whole": {"", true, all},
+	} {
+		to := copyOf(t, dir)
 		edited(t, to, func(b []byte) []byte {
-			at := bytes.Index(b, []byte("guestK of guest")) // the row's last columns
+			at := bytes.Index(b, []byte(tt.at))
 			if at < 0 {
 				t.Fatal("no such row")
 			}
-			b[at+4] ^= 1
+			if tt.at != "" {
+				b[at] ^= 1
+			}
 			return b
 		}, store.FileName)
-	}
-	to := copyOf(t, dir)
-	hit(to)
-	sameRow := devices(t, openBox(t, to, newClock()))
-	if d := sameRow["guest"]; len(sameRow) != 4 || d.Role != gateway.RoleGuest || d.token != "token of guest" {
-		t.Errorf("a role that was hit: %+v", sameRow)
-	}
-	to = copyOf(t, dir)
-	hit(to)
-	if err := os.Remove(filepath.Join(to, store.RosterName)); err != nil {
-		t.Fatal(err)
-	}
-	if list := devices(t, openBox(t, to, newClock())); len(list) != 3 || list["guest"].ID != "" {
-		t.Errorf("without the copy: %+v", list)
+		if !tt.copied {
+			if err := os.Remove(filepath.Join(to, store.RosterName)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := openBox(t, to, newClock())
+		list := devices(t, s)
+		if aside := s.SetAside() != ""; aside != (tt.at != "") || !cmp.Equal(slices.Sorted(maps.Keys(list)), slices.Sorted(slices.Values(tt.want))) {
+			t.Errorf("%s: set aside %v, %+v", name, aside, list)
+		}
+		for id, d := range list {
+			if w := want[id]; d.Role != w.Role || d.Key != w.Key || d.token != w.token || d.Ver != w.Ver || d.Unconfirmed != w.Unconfirmed {
+				t.Errorf("%s: %+v, want %+v", name, d, w)
+			}
+		}
 	}
 }
 
