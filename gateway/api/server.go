@@ -111,26 +111,24 @@ func (s *Server) wrap(rt route) http.Handler {
 // serve reads the body before it asks who sends it: whoever is removed while a body trickles in is
 // nobody when it is there.
 func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
-	c, err := admitted(s, rt.may, w, r)
 	if rt.stream != nil {
+		c, err := admitted(s, rt.may, r)
 		if err != nil {
 			return err
 		}
 		return rt.stream(w, &request{Request: r, caller: c})
 	}
-	if err != nil && rt.wish == 0 {
+	body, leave, err := readBody(s, w, r, rt)
+	if err != nil {
 		return err
-	}
-	body, leave, e2 := readBody(s, w, r, rt)
-	if e2 != nil {
-		return e2
 	}
 	defer leave()
 	may := rt.may
 	if rt.wish != 0 && !presentsGrant(body) {
 		may = rt.wish
 	}
-	if c, err = admitted(s, may, w, r); err == nil && may&anybody == 0 {
+	c, err := admitted(s, may, r)
+	if err == nil && may&anybody == 0 {
 		err = s.prove(w, r, c)
 	}
 	if err != nil {
@@ -152,7 +150,7 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 }
 
 // admitted finds out who asks, and holds that against who may.
-func admitted(s *Server, may who, w http.ResponseWriter, r *http.Request) (Caller, error) {
+func admitted(s *Server, may who, r *http.Request) (Caller, error) {
 	c, err := s.caller(r, may&anybody != 0)
 	if err == nil {
 		err = admit(c, may)
@@ -197,7 +195,7 @@ func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) e
 	}
 	scope := strings.Join([]string{r.caller.name(), r.Method, r.URL.Path, key}, "\n")
 	defer s.keys.enter(scope)()
-	if _, err := admitted(s, rt.may|rt.wish, w, r.Request); err != nil { // it may have waited
+	if _, err := admitted(s, rt.may|rt.wish, r.Request); err != nil { // it may have waited
 		return err
 	}
 	sum := sha256.Sum256(r.body)
