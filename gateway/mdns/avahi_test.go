@@ -16,6 +16,7 @@ func auto() Opts {
 
 // TestAvahiAnnounces: avahi takes the service and our own host name, each interface with its own addresses.
 func TestAvahiAnnounces(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	n.Plug(lantest.Gateway, "garden", "eth1", "10.78.0.1/24", "fd78::1/64")
 	n.Plug("guest", "garden", "eth0", "10.78.0.2/24", "fd78::2/64")
@@ -49,6 +50,7 @@ func TestAvahiAnnounces(t *testing.T) {
 // TestAvahiWithdraws: a gateway that is killed is gone a second later. Now and then avahi keeps the goodbye to itself: where
 // a record went out, or a phone said that it knows it, in the last half second (seen with avahi 0.8). So there are three tries.
 func TestAvahiWithdraws(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	at, phone := n.Avahi(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
 	browser := avahiBrowse(t, phone)
@@ -72,6 +74,7 @@ func TestAvahiWithdraws(t *testing.T) {
 
 // TestAvahiComesAndGoes: whoever announces, phones find the gateway; when avahi takes over, nothing vanishes.
 func TestAvahiComesAndGoes(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	at, phone := n.Bus(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
 	browser := avahiBrowse(t, phone)
@@ -119,6 +122,7 @@ func TestAvahiComesAndGoes(t *testing.T) {
 
 // TestAvahiAlone: with mode avahi it is waited for, which is said once.
 func TestAvahiAlone(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	at, phone := n.Bus(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
 	o := opts()
@@ -138,6 +142,7 @@ func TestAvahiAlone(t *testing.T) {
 
 // TestAvahiRefuses: an avahi that takes no services leaves it to us, or ends the run where it alone may announce.
 func TestAvahiRefuses(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	at, phone := n.Bus(lantest.Gateway, "raspberrypi"), n.Avahi(lantest.Phone, "phone")
 	at.Start("[publish]", "disable-user-service-publishing=yes")
@@ -156,6 +161,7 @@ func TestAvahiRefuses(t *testing.T) {
 
 // TestPortIsTaken: an avahi that suffers no other responder is one we cannot work beside.
 func TestPortIsTaken(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	at := n.Bus(lantest.Gateway, "raspberrypi")
 	at.Start("disallow-other-stacks=yes")
@@ -166,6 +172,7 @@ func TestPortIsTaken(t *testing.T) {
 
 // TestAvahiHasOurName: a machine whose own host name is the gateway's has its addresses announced by avahi already.
 func TestAvahiHasOurName(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	at, phone := n.Avahi(lantest.Gateway, "gardien-62fg"), n.Avahi(lantest.Phone, "phone")
 	g := startGateway(t, n, lantest.Gateway, auto(), at.Env())
@@ -178,8 +185,10 @@ func TestAvahiHasOurName(t *testing.T) {
 
 // TestTwoGatewaysWithAvahi: as TestTwoGatewaysOfOneName; the second, whoever announces it, warns and waits.
 func TestTwoGatewaysWithAvahi(t *testing.T) {
+	t.Parallel()
 	for name, twins := range map[string]struct{ first, second bool }{"avahi and avahi": {true, true}, "avahi and ours": {true, false}, "ours and avahi": {false, true}} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			n := lantest.New(t)
 			n.Plug("twin", lantest.Home, "eth0", "10.77.0.8/24")
 			phone := n.Avahi(lantest.Phone, "phone")

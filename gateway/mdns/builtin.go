@@ -23,10 +23,18 @@ const hops = 255
 
 var groups = [2]netip.Addr{ip4: netip.MustParseAddr("224.0.0.251"), ip6: netip.MustParseAddr("ff02::fb")}
 
+// Packets that are read of each family, a second, and the pause after them: what is not fetched meanwhile the kernel drops,
+// and that costs nothing. A home has a few dozen.
+const (
+	readRate = 2000
+	breath   = 100 * time.Millisecond
+)
+
 // incoming is a packet as it came.
 type incoming struct {
 	family family
-	index  int // of the interface
+	flood  bool // others were dropped before it
+	index  int  // of the interface
 	from   netip.AddrPort
 	data   []byte
 }
@@ -76,6 +84,7 @@ func (s *sockets) Close() {
 // read delivers packets of one family until the socket fails or done is closed.
 func (s *sockets) read(f family, packets chan<- incoming, done <-chan struct{}) error {
 	buf := make([]byte, maxPacket+1)
+	pace := bucket{rate: readRate}
 	for {
 		in := incoming{family: f}
 		var n int
@@ -98,6 +107,13 @@ func (s *sockets) read(f family, packets chan<- incoming, done <-chan struct{}) 
 		in.from = from.(*net.UDPAddr).AddrPort()
 		in.from = netip.AddrPortFrom(in.from.Addr().Unmap().WithZone(""), in.from.Port())
 		in.data = slices.Clone(buf[:n])
+		if in.flood = !pace.take(time.Now()); in.flood {
+			select {
+			case <-time.After(breath):
+			case <-done:
+				return nil
+			}
+		}
 		select {
 		case packets <- in:
 		case <-done:
@@ -152,7 +168,8 @@ type responder struct {
 	*desk
 	wire  wire
 	links map[int]*link
-	own   map[netip.Addr]bool
+	// flooded is when packets were dropped at last.
+	flooded time.Time
 	// confirm asks the network for ourselves, on one link; its result comes to confirmed.
 	confirm   func(context.Context, iface) error
 	confirmed chan confirmation
@@ -234,7 +251,6 @@ func (r *responder) run(ctx context.Context, packets <-chan incoming, failed <-c
 // update takes what the network looks like now.
 func (r *responder) update(v view) {
 	now := time.Now()
-	r.own = v.own
 	for index, l := range r.links {
 		if !slices.ContainsFunc(v.ifaces, func(i iface) bool { return i.index == index && i.name == l.name }) {
 			for _, f := range families {
@@ -267,7 +283,10 @@ func (r *responder) update(v view) {
 func (r *responder) receive(in incoming) {
 	l := r.links[in.index]
 	now := time.Now()
-	if l == nil || !r.own[in.from.Addr()] && !l.reads.take(now) {
+	if in.flood {
+		r.flooded = now
+	}
+	if l == nil {
 		return
 	}
 	if m, ok := parse(in.data); ok {

@@ -52,7 +52,7 @@ func (r *responder) heard(c confirmation) error {
 	if l == nil || c.err == nil {
 		return nil
 	}
-	if time.Since(l.reads.dry) < confirmIn {
+	if time.Since(r.flooded) < confirmIn {
 		r.forget(c.index)
 		return nil
 	}

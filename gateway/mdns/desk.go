@@ -62,6 +62,7 @@ type desk struct {
 	net     *network
 	again   *time.Ticker // for the bus
 	bus     avahi        // nil: there is no connection
+	lost    time.Time    // the last connection
 	refused bool         // it runs, and does not do what it is asked
 	waiting bool         // that it is waited for was logged
 }
@@ -75,6 +76,9 @@ func (d *desk) close() {
 
 // open reports whether avahi is there to announce us.
 func (d *desk) open(ctx context.Context) bool {
+	if d.bus == nil && time.Since(d.lost) < time.Second {
+		return false // it is going down
+	}
 	if d.bus == nil {
 		bus, err := d.announcer.dial(ctx)
 		if err != nil {
@@ -134,6 +138,7 @@ func (d *desk) retry() <-chan time.Time {
 func (d *desk) reopen(n news, ok bool) bool {
 	if !ok {
 		d.close()
+		d.lost = time.Now()
 	}
 	if !ok || n.what == ownerChanged {
 		d.refused = false

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,7 +64,7 @@ func (f *fakeAvahi) Withdraw(_ context.Context, id string) {
 }
 
 func (f *fakeAvahi) Whose(context.Context, string) string { return f.whoever }
-func (f *fakeAvahi) News() <-chan news                    { return f.news }
+func (f *fakeAvahi) News() <-chan news                    { f.mu.Lock(); defer f.mu.Unlock(); return f.news }
 func (f *fakeAvahi) Close()                               { f.mu.Lock(); defer f.mu.Unlock(); f.closed = true }
 
 // set changes it.
@@ -113,6 +114,8 @@ type room struct {
 	wire *fakeWire
 	list []device
 	log  *logged
+
+	dials atomic.Int64
 }
 
 func newRoom(t *testing.T, mode string, bus avahi) *room {
@@ -122,6 +125,7 @@ func newRoom(t *testing.T, mode string, bus avahi) *room {
 	o.Log = r.log.logger()
 	r.a = New(o)
 	r.a.dial = func(context.Context) (avahi, error) {
+		r.dials.Add(1)
 		if bus == nil {
 			return nil, fmt.Errorf("no bus")
 		}

@@ -84,6 +84,7 @@ type report struct {
 	Goroutines int
 	Look       int // how often it was looked at
 	RSS        int // in kB; from outside
+	CPU        time.Duration
 }
 
 // gatewayProcess is a gateway in a process of its own.
@@ -262,6 +263,14 @@ func (g *gatewayProcess) look() report {
 		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
 			r.RSS, _ = strconv.Atoi(strings.Fields(v)[0])
 		}
+	}
+	if b, err = os.ReadFile(fmt.Sprintf("/proc/%d/stat", g.cmd.Process.Pid)); err != nil {
+		g.t.Fatal(err)
+	}
+	if f := strings.Fields(string(b)); len(f) > 14 { // the name of the test's program has no space
+		user, _ := strconv.Atoi(f[13])
+		system, _ := strconv.Atoi(f[14])
+		r.CPU = time.Duration(user+system) * 10 * time.Millisecond
 	}
 	return r
 }

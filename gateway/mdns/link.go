@@ -20,8 +20,6 @@ const (
 	twinLife = 75 * time.Second
 	// Answers to one asker alone, a second; beyond, all get one multicast answer.
 	unicastRate = 10
-	// Packets that are read, a second. A home has a few dozen; a flood costs no more than these.
-	readRate = 2000
 )
 
 // family is the protocol below UDP.
@@ -64,7 +62,7 @@ type link struct {
 	tries int       // that ended in a contest, in a row
 	out   [2]outbox // by family
 
-	unicasts, reads bucket
+	unicasts bucket
 
 	twin netip.Addr // who else has our name; the zero value: nobody
 	seen time.Time  // the twin
@@ -83,14 +81,12 @@ type bucket struct {
 	rate    float64
 	used    float64
 	counted time.Time
-	dry     time.Time // when it was found empty at last
 }
 
 func (b *bucket) take(now time.Time) bool {
 	b.used = max(0, b.used-now.Sub(b.counted).Seconds()*b.rate)
 	b.counted = now
 	if b.used+1 > b.rate {
-		b.dry = now
 		return false
 	}
 	b.used++
@@ -99,7 +95,7 @@ func (b *bucket) take(now time.Time) bool {
 
 // newLink starts to probe, after a short while: after a power cut all machines start at once.
 func newLink(z zone, i iface, own map[netip.Addr]bool, now time.Time, jitter func(time.Duration) time.Duration) *link {
-	l := &link{iface: i, own: own, jitter: jitter, due: now.Add(jitter(probeGap)), unicasts: bucket{rate: unicastRate}, reads: bucket{rate: readRate}}
+	l := &link{iface: i, own: own, jitter: jitter, due: now.Add(jitter(probeGap)), unicasts: bucket{rate: unicastRate}}
 	l.zone = z
 	l.zone.addrs = i.addrs()
 	return l

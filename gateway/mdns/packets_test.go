@@ -239,10 +239,13 @@ func TestN3_Flood(t *testing.T) {
 		})
 	}
 	after := g.look()
-	t.Logf("RSS %d kB, %d goroutines before; %d kB, %d goroutines after", before.RSS, before.Goroutines, after.RSS, after.Goroutines)
+	t.Logf("RSS %d kB, %d goroutines before; %d kB, %d goroutines after; %v of processor time for 20 s", before.RSS, before.Goroutines, after.RSS, after.Goroutines, after.CPU-before.CPU)
 	most := 16 << 10
 	if underRace {
 		most *= 4
+	}
+	if took := after.CPU - before.CPU; took > 4*time.Second && !underRace {
+		t.Errorf("%v of processor time for 20 s of flood", took)
 	}
 	if after.RSS-before.RSS > most || after.Goroutines > before.Goroutines+4 || after.By != Builtin {
 		t.Errorf("before: %+v; after: %+v", before, after)
@@ -251,6 +254,7 @@ func TestN3_Flood(t *testing.T) {
 
 // TestOldDNSOnTheWire: "dig -p 5353 @224.0.0.251" is answered to its own port, with its number.
 func TestOldDNSOnTheWire(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	g := startGateway(t, n, lantest.Gateway, opts())
 	g.announced(Builtin, "eth0")

@@ -2,6 +2,7 @@ package mdns
 
 import (
 	"bufio"
+	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -96,6 +97,7 @@ const soon = 2 * time.Second
 // TestN3_FoundByAvahi: a phone that looks for a gateway finds one that starts, with its own name, texts
 // and addresses, and sees it go.
 func TestN3_FoundByAvahi(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	phone := n.Avahi(lantest.Phone, "phone")
 	browser := avahiBrowse(t, phone)
@@ -133,6 +135,7 @@ func addressOnWire(t *testing.T, n *lantest.Net, host string) string {
 
 // TestAddressesOfEachInterface: a phone gets the addresses that the gateway has on the phone's own network, and no others.
 func TestAddressesOfEachInterface(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	n.Plug(lantest.Gateway, "garden", "eth1", "10.78.0.1/24", "fd78::1/64")
 	n.Plug("guest", "garden", "eth0", "10.78.0.2/24", "fd78::2/64")
@@ -142,7 +145,8 @@ func TestAddressesOfEachInterface(t *testing.T) {
 		host string
 		from *lantest.Avahi
 		want []string // IPv4, IPv6
-	}{{lantest.Phone, phone, []string{"10.77.0.1", "fd77::1"}}, {"guest", guest, []string{"10.78.0.1", "fd78::1"}}} {
+		not  string
+	}{{lantest.Phone, phone, []string{"10.77.0.1", "fd77::1"}, "10.78."}, {"guest", guest, []string{"10.78.0.1", "fd78::1"}, "10.77."}} {
 		if got := []string{resolves(c.from, "-4"), resolves(c.from, "-6")}; !slices.Equal(got, c.want) {
 			t.Errorf("%s resolves to %q, want %q", c.host, got, c.want)
 		}
@@ -150,11 +154,17 @@ func TestAddressesOfEachInterface(t *testing.T) {
 		if want := "gardien-62fg.local. 10 IN A " + c.want[0] + "; gardien-62fg.local. 10 IN AAAA " + c.want[1]; all != want {
 			t.Errorf("%s is told %q, want %q", c.host, all, want)
 		}
+		// By multicast, too, and nothing of the other network's.
+		list := ask(t, n, c.host, question{Name: "gardien-62fg.local.", Type: dns.TypeA, Wait: 1500 * time.Millisecond})
+		if len(list) == 0 || strings.Contains(fmt.Sprint(list), c.not) || !strings.Contains(fmt.Sprint(list), "IN! A "+c.want[0]) {
+			t.Errorf("%s hears %+v", c.host, list)
+		}
 	}
 }
 
 // TestOnlyOneAddress: where the API listens on one address, it alone is announced.
 func TestOnlyOneAddress(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	n.Plug(lantest.Gateway, "garden", "eth1", "10.78.0.1/24")
 	n.Address(lantest.Gateway, "eth0", "add", "10.77.0.4/24")
@@ -169,6 +179,7 @@ func TestOnlyOneAddress(t *testing.T) {
 // TestNetworkThatChanges: the phone has a new address within two seconds. After a cable that was pulled, or an adapter
 // that is another one, the name is probed for anew, which takes up to a second more.
 func TestNetworkThatChanges(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	phone := n.Avahi(lantest.Phone, "phone")
 	browser := avahiBrowse(t, phone)
@@ -217,6 +228,7 @@ func TestNetworkThatChanges(t *testing.T) {
 
 // TestLateAddress: a gateway that starts before its cable, and before DHCP, is found when they are there.
 func TestLateAddress(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	phone := n.Avahi(lantest.Phone, "phone")
 	browser := avahiBrowse(t, phone)
@@ -239,6 +251,7 @@ func TestLateAddress(t *testing.T) {
 
 // TestNamesOfAllKinds: accents, dots, spaces and the longest names are found and resolved.
 func TestNamesOfAllKinds(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	phone := n.Avahi(lantest.Phone, "phone")
 	for _, instance := range []string{"Entrée", "Gate 2.0", `a\b"c`, strings.Repeat("é", 31) + "x"} {
@@ -259,6 +272,7 @@ func TestNamesOfAllKinds(t *testing.T) {
 
 // TestFoundByBonjourService: npm's library, which asks once, and wants all in one packet.
 func TestFoundByBonjourService(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	script, err := filepath.Abs("../../.ci/lan/browse.mjs")
 	if err != nil {
@@ -294,6 +308,7 @@ func TestFoundByBonjourService(t *testing.T) {
 
 // TestTwoGatewaysOfOneName: neither renames, both warn once, one is found; the other takes over when it is gone.
 func TestTwoGatewaysOfOneName(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	n.Plug("twin", lantest.Home, "eth0", "10.77.0.8/24")
 	phone := n.Avahi(lantest.Phone, "phone")
@@ -335,6 +350,7 @@ func TestTwoGatewaysOfOneName(t *testing.T) {
 
 // TestAtOnce: two of one name that start at the same moment: one is found, both know.
 func TestAtOnce(t *testing.T) {
+	t.Parallel()
 	n := lantest.New(t)
 	n.Plug("twin", lantest.Home, "eth0", "10.77.0.8/24")
 	gs := []*gatewayProcess{startGateway(t, n, lantest.Gateway, opts()), startGateway(t, n, "twin", opts())}
@@ -346,17 +362,16 @@ func TestAtOnce(t *testing.T) {
 	t.Logf("after %v: %+v and %+v", time.Since(begun), gs[0].state(), gs[1].state())
 }
 
-// TestLives: what is found stays so, and what has died without a word is forgotten, within a record's life.
+// TestLives: what is found stays so, past the life of every record.
 func TestLives(t *testing.T) {
 	if testing.Short() {
-		t.Skip("skipped: takes four and a half minutes")
+		t.Skip("skipped: takes two and a half minutes")
 	}
 	t.Parallel()
 	n := lantest.New(t)
 	phone := n.Avahi(lantest.Phone, "phone")
 	browser := avahiBrowse(t, phone)
-	g := startGateway(t, n, lantest.Gateway, opts())
-	g.announced(Builtin, "eth0")
+	startGateway(t, n, lantest.Gateway, opts()).announced(Builtin, "eth0")
 	begun := time.Now()
 	for _, at := range []time.Duration{10, 60, 110, 150} {
 		lantest.Within(t, at*time.Second, "time passes", func() bool { return time.Since(begun) > at*time.Second })
@@ -369,7 +384,20 @@ func TestLives(t *testing.T) {
 	if browser.has(begun, "-;") {
 		t.Error("it went away")
 	}
-	begun = time.Now()
+}
+
+// TestDies: what dies without a word is forgotten within a record's life.
+func TestDies(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: takes two minutes")
+	}
+	t.Parallel()
+	n := lantest.New(t)
+	browser := avahiBrowse(t, n.Avahi(lantest.Phone, "phone"))
+	g := startGateway(t, n, lantest.Gateway, opts())
+	g.announced(Builtin, "eth0")
+	lantest.Within(t, soon, "found", func() bool { return browser.has(time.Time{}, "=;eth0;IPv4;") })
+	begun := time.Now()
 	g.kill()
 	lantest.Within(t, (lifetime+5)*time.Second, "withdrawn", func() bool { return browser.has(begun, "-;eth0;IPv4;") })
 	t.Logf("kill -9 is seen after %v", browser.when(begun, "-;eth0;IPv4;"))
