@@ -35,9 +35,9 @@ type Server struct {
 	readers   *web.Turns // of the record and other lists
 	verifiers *web.Turns // of all of it
 	copiers   *web.Turns // of the database
-	carriers  shares     // those whose large body is in memory, by address
-	streams   shares     // by device
-	browsers  shares     // those who wait for a turn as readers, by device
+	carriers  *shares    // those whose large body is in memory, by address
+	streams   *shares    // by device
+	browsers  *shares    // those who wait for a turn as readers, by device
 }
 
 // The most readers at once.
@@ -146,7 +146,7 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 		write(w, a)
 		return nil
 	}
-	return s.once(rt, w, req, key)
+	return s.once(rt, may, w, req, key)
 }
 
 // admitted finds out who asks, and holds that against who may.
@@ -174,7 +174,11 @@ func readBody(s *Server, w http.ResponseWriter, r *http.Request, rt route) (body
 	}
 	start, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
 	if err == nil && len(start) > maxBody {
-		if leave, err = s.carriers.enter(addressOf(r)); err != nil {
+		who := addressOf(r)
+		if c, _ := r.Context().Value(callerKey{}).(Caller); c.Local {
+			who = ""
+		}
+		if leave, err = s.carriers.enter(who); err != nil {
 			return nil, leave, err
 		}
 	}
@@ -189,13 +193,13 @@ func readBody(s *Server, w http.ResponseWriter, r *http.Request, rt route) (body
 }
 
 // once answers a request with an Idempotency-Key as it was answered the first time.
-func (s *Server) once(rt route, w http.ResponseWriter, r *request, key string) error {
+func (s *Server) once(rt route, may who, w http.ResponseWriter, r *request, key string) error {
 	if len(key) > 64 || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
 		return web.BadRequest("an Idempotency-Key is 1 to 64 printable ASCII characters")
 	}
 	scope := strings.Join([]string{r.caller.name(), r.Method, r.URL.Path, key}, "\n")
 	defer s.keys.enter(scope)()
-	if _, err := admitted(s, rt.may|rt.wish, r.Request); err != nil { // it may have waited
+	if _, err := admitted(s, may, r.Request); err != nil { // it may have waited
 		return err
 	}
 	sum := sha256.Sum256(r.body)

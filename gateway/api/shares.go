@@ -10,33 +10,31 @@ import (
 // its own leaves the others theirs (I2). "" is the console, which has a share of all.
 type shares struct {
 	most, each int
-	held       *sync.Mutex
-	taken      map[string]int
-	inAll      *int
+
+	mu    sync.Mutex
+	inAll int
+	taken map[string]int
 }
 
-func newShares(most, each int) shares {
-	return shares{most, each, new(sync.Mutex), map[string]int{}, new(int)}
+func newShares(most, each int) *shares {
+	return &shares{most: most, each: each, taken: map[string]int{}}
 }
 
-// enter takes a place, and gives the way out.
-func (s shares) enter(who string) (leave func(), err error) {
-	s.held.Lock()
-	defer s.held.Unlock()
-	if *s.inAll >= s.most || who != "" && s.taken[who] >= s.each {
+// enter takes a place, and gives the way out, which is good once.
+func (s *shares) enter(who string) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.inAll >= s.most || who != "" && s.taken[who] >= s.each {
 		return func() {}, web.TooMany("too many at once: come back later")
 	}
-	*s.inAll++
+	s.inAll++
 	s.taken[who]++
-	var once sync.Once
-	return func() {
-		once.Do(func() {
-			s.held.Lock()
-			defer s.held.Unlock()
-			*s.inAll--
-			if s.taken[who]--; s.taken[who] == 0 {
-				delete(s.taken, who)
-			}
-		})
-	}, nil
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.inAll--
+		if s.taken[who]--; s.taken[who] == 0 {
+			delete(s.taken, who)
+		}
+	}), nil
 }
