@@ -370,7 +370,13 @@ func TestItIsSaidOnce(t *testing.T) {
 		r := newRoom(t, Builtin, nil)
 		r.d.again.Stop()
 		begun := time.Now()
-		for _, s := range []State{{}, {By: Builtin, Interfaces: []string{"eth0"}}, {Collision: "fe80::7"}, {Collision: "10.77.0.7"}, {By: Builtin, Interfaces: []string{"eth0"}, Collision: "10.77.0.7"}} {
+		for _, s := range []State{
+			{},
+			{By: Builtin, Interfaces: []string{"eth0"}},
+			{Collision: "fe80::7"},
+			{Collision: "10.77.0.7"},
+			{By: Builtin, Interfaces: []string{"eth0"}, Collision: "10.77.0.7"},
+		} {
 			pass(time.Minute)
 			r.a.tell(s.By, s.Interfaces, s.Collision)
 			r.a.tell(s.By, s.Interfaces, s.Collision)

@@ -19,10 +19,10 @@
 // that is new is probed; a new address of a known one is announced at once. No interface is no failure.
 //
 // Limits (N3): one multicast packet a second, family and interface; who asks in between gets it as
-// soon as the second is over, since some programs ask but once. Ten unicast answers a second,
+// soon as the second is over, since some programs ask but once. Ten unicast answers a second and interface,
 // to addresses of that very network; whoever comes later shares the multicast one. 2,000 packets a
-// second and family are read, and the kernel drops the rest, so a flood takes little of the processor. So 20,000 questions a second are answered with less than a
-// hundredth of their bytes.
+// second and family are read, and the kernel drops the rest, so a flood takes little of the processor.
+// 20,000 questions a second are answered with less than a hundredth of their bytes (measured).
 //
 // # A name that somebody else has
 //

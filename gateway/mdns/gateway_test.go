@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if text := os.Getenv(asGateway); text != "" {
 		os.Exit(beGateway(text))
 	}
-	for key, be := range map[string]func(string) error{asAsker: beAsker, asFlood: beFlood} {
+	for key, be := range map[string]func(string) error{asAsker: beAsker, asFlood: beFlood, asLookUp: beLookUp} {
 		if text := os.Getenv(key); text != "" {
 			if err := be(text); err != nil {
 				fmt.Fprintln(os.Stderr, err)
