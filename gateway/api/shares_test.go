@@ -16,7 +16,9 @@ import (
 // mailbag needs none, and the socket has its own.
 func TestI2_LargeMailbags(t *testing.T) {
 	s := serve(t)
-	from := func(last byte) *http.Client { return phone.From(s.there, net.IPv4(127, 0, 5, last), s.lan.Address().String()) }
+	from := func(last byte) *http.Client {
+		return phone.From(s.there, net.IPv4(127, 0, 5, last), s.lan.Address().String())
+	}
 	large := `{"items":["` + strings.Repeat("a", 20<<10) + `"]}`
 	slow := func(c *http.Client) (stop func()) {
 		r, w := io.Pipe()

@@ -19,6 +19,7 @@ import (
 
 	"gardien/gateway"
 	"gardien/gateway/api"
+	"gardien/gateway/mdns/lantest"
 	"gardien/store"
 	"gardien/store/powercut"
 )
@@ -374,11 +375,30 @@ func BenchmarkStart(b *testing.B) {
 // second, and no disk write. It watches for half a minute, once.
 func BenchmarkIdle(b *testing.B) {
 	h := build(b)
+	idle(b, h, 20, func(bin string) *exec.Cmd { return exec.Command(bin, "--config", filepath.Join(h.dir, "g.yaml")) })
+}
+
+// BenchmarkIdleOnTheNetwork is the same for a gateway that listens on a network and announces itself
+// there (.ci/lan/run has networks): ≤ 32 MiB (N4) and ≤ 1 wake-up/s.
+func BenchmarkIdleOnTheNetwork(b *testing.B) {
+	n := lantest.New(b)
+	h := build(b)
+	text := strings.Replace(houseYAML, `listen: ""`, `listen: ":8443"`, 1) + "mdns: {mode: builtin}\n"
+	if err := os.WriteFile(filepath.Join(h.dir, "g.yaml"), []byte(text), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	idle(b, h, 32, func(bin string) *exec.Cmd {
+		return n.Command(lantest.Gateway, bin, "--config", filepath.Join(h.dir, "g.yaml"))
+	})
+}
+
+// idle watches a gateway that nobody asks for anything.
+func idle(b *testing.B, h *house, most int, command func(bin string) *exec.Cmd) {
 	bin := filepath.Join(h.dir, "gardiend")
 	if out, err := exec.Command("go", "build", "-o", bin, "gardien/cmd/gardiend").CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
-	cmd := exec.Command(bin, "--config", filepath.Join(h.dir, "g.yaml"))
+	cmd := command(bin)
 	if err := cmd.Start(); err != nil {
 		b.Fatal(err)
 	}
@@ -400,7 +420,7 @@ func BenchmarkIdle(b *testing.B) {
 	rss := field(b, fmt.Sprintf("/proc/%d/status", cmd.Process.Pid), "VmRSS:") / 1024
 	for b.Loop() {
 	}
-	b.ReportMetric(rss, "RSS-MiB(≤20)")
+	b.ReportMetric(rss, fmt.Sprintf("RSS-MiB(≤%d)", most))
 	b.ReportMetric(perSecond, "wake-ups/s(≤1)")
 	b.ReportMetric(written(b, cmd.Process.Pid)-wrote, "bytes-written(=0)")
 }
