@@ -134,7 +134,7 @@ func ask(b *testing.B, c *http.Client, url string) time.Duration {
 }
 
 // slow opens n connections from ever other addresses of this machine, which send a little of a
-// request and then nothing; they come again when they are put out.
+// request and then nothing; they come again a second after they are put out.
 func slow(b testing.TB, address string, n int) (stop func(), live func() int64) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var all sync.WaitGroup
@@ -162,7 +162,7 @@ func slow(b testing.TB, address string, n int) (stop func(), live func() int64) 
 				end()
 				raw.Close()
 				open.Add(-1)
-				pause(ctx, 100*time.Millisecond)
+				pause(ctx, time.Second)
 			}
 		})
 	}
