@@ -123,17 +123,16 @@ func (l *LAN) Run(ctx context.Context) error {
 func (l *LAN) site() http.Handler {
 	site, page := web.Site{Name: l.Name, Addresses: l.Addresses}, front{name: l.Name, url: l.URL("/")}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w = web.NewPatient(w)
 		w.Header().Set("DPoP-Nonce", l.Handler.backend.Sessions.Nonce())
 		if len(r.TransferEncoding) > 0 { // a length beside it is gone: what comes behind may be meant as its body (RFC 9112 §6.1)
 			w.Header().Set("Connection", "close")
 		}
 		if err := site.Check(r); err != nil {
-			l.Handler.fail(w, r, err)
+			l.Handler.fail(web.NewPatient(w), r, err)
 			return
 		}
 		if r.URL.Path == "/" {
-			page.ServeHTTP(w, r)
+			page.ServeHTTP(web.NewPatient(w), r)
 			return
 		}
 		l.Handler.ServeHTTP(w, r)

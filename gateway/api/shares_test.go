@@ -36,10 +36,8 @@ func TestI2_LargeMailbags(t *testing.T) {
 		return func() { cancel(); w.CloseWithError(io.ErrUnexpectedEOF); <-done }
 	}
 	neighbour := from(66)
-	for range 2 {
+	for mailbag(t, neighbour, s.base, large) != http.StatusTooManyRequests { // one that came too late is answered
 		defer slow(neighbour)()
-	}
-	for mailbag(t, neighbour, s.base, large) != http.StatusTooManyRequests {
 	}
 	if status := mailbag(t, neighbour, s.base, `{"items":["a"]}`); status != 200 {
 		t.Errorf("a small one of the same address: %d", status)

@@ -42,23 +42,32 @@ const Within = 10 * time.Second
 type Patient struct {
 	http.ResponseWriter
 	out *http.ResponseController
+	set time.Time // when the deadline was set at last
 }
 
 // NewPatient wraps a response.
-func NewPatient(w http.ResponseWriter) Patient {
-	return Patient{w, http.NewResponseController(w)}
+func NewPatient(w http.ResponseWriter) *Patient {
+	return &Patient{ResponseWriter: w, out: http.NewResponseController(w)}
 }
 
 // Unwrap is for http.ResponseController.
-func (p Patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
+func (p *Patient) Unwrap() http.ResponseWriter { return p.ResponseWriter }
 
-func (p Patient) WriteHeader(status int) {
-	p.out.SetWriteDeadline(time.Now().Add(Within))
+// extend gives the client its time anew. HTTP/2 wakes another goroutine for it, so it is not done for each write.
+func (p *Patient) extend() {
+	if now := time.Now(); now.Sub(p.set) > Within/10 {
+		p.set = now
+		p.out.SetWriteDeadline(now.Add(Within))
+	}
+}
+
+func (p *Patient) WriteHeader(status int) {
+	p.extend()
 	p.ResponseWriter.WriteHeader(status)
 }
 
-func (p Patient) Write(b []byte) (int, error) {
-	p.out.SetWriteDeadline(time.Now().Add(Within))
+func (p *Patient) Write(b []byte) (int, error) {
+	p.extend()
 	return p.ResponseWriter.Write(b)
 }
 
