@@ -84,7 +84,8 @@ func (n *network) wireLAN(handler *api.Server) []Task {
 	if n.g.cfg.MDNS.Mode == "off" || onlyHere(n.g.cfg.API.Listen) {
 		return []Task{n.lan}
 	}
-	n.mdns = &announcing{g: n.g, ready: make(chan struct{})}
+	n.mdns = &announcing{g: n.g}
+	n.mdns.job = newJob("mdns", n.mdns.announce)
 	return []Task{n.lan, n.mdns}
 }
 
@@ -97,15 +98,12 @@ func onlyHere(listen string) bool {
 
 // announcing announces the listener, as soon as it listens.
 type announcing struct {
-	g     *Gateway
-	ready chan struct{}
-	now   atomic.Pointer[mdns.Announcer] // nil: nothing is announced yet
+	job
+	g   *Gateway
+	now atomic.Pointer[mdns.Announcer] // nil: nothing is announced yet
 }
 
-func (a *announcing) String() string         { return "mdns" }
-func (a *announcing) Ready() <-chan struct{} { return a.ready }
-
-func (a *announcing) Run(ctx context.Context) error {
+func (a *announcing) announce(ctx context.Context) error {
 	g := a.g
 	select {
 	case <-g.lan.Ready():
