@@ -206,6 +206,17 @@ func TestOtherPorts(t *testing.T) {
 			t.Errorf("80: %s: %v %s", path, header, page)
 		}
 	}
+	q, _ := http.NewRequest("GET", "http://"+s.lan.Plain.Addr().String()+"/", nil)
+	q.Host = "evil.example"
+	if res, err := http.DefaultClient.Do(q); err != nil {
+		t.Error(err)
+	} else {
+		page, _ := io.ReadAll(res.Body)
+		res.Body.Close()
+		if res.StatusCode != 421 || strings.Contains(string(page), "gardien-aaaa") {
+			t.Errorf("80, by another's name: %d %s", res.StatusCode, page)
+		}
+	}
 	if status, _, _ := webtest.Call(t, http.DefaultClient, "POST", "http://"+s.lan.Plain.Addr().String()+"/v1/pause", "", ""); status != 405 {
 		t.Errorf("80: POST: %d", status)
 	}

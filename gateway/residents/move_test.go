@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/residents"
@@ -199,4 +200,51 @@ func TestMoveOnce(t *testing.T) {
 			t.Errorf("%+v, %v", o, err)
 		}
 	}
+}
+
+// The answer to a move may be lost on the way: the same code with the same key is answered again, and
+// with no other.
+func TestMoveWhoseAnswerIsLost(t *testing.T) {
+	r, _, c := room()
+	ada := settled(t, r, "Ada")
+	code := moveCode(t, r, ada.ID)
+	ask := func(key string) residents.Ask {
+		return residents.Ask{Secret: code, Name: "icon", JWK: []byte("key " + key)}
+	}
+	lost, err := r.Pair(t.Context(), ask("K"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Pair(t.Context(), ask("Eve")); err == nil {
+		t.Error("another key takes the code, too")
+	}
+	again, err := r.Pair(t.Context(), ask("K"))
+	if err != nil || again.ID != ada.ID {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	if _, good, _ := r.Authenticate(t.Context(), again.Token); !good {
+		t.Error("the token of the second answer is not good")
+	}
+	if _, good, _ := r.Authenticate(t.Context(), lost.Token); good {
+		t.Error("the token that was lost is good still")
+	}
+	c.add(residents.MoveFor)
+	if _, err := r.Pair(t.Context(), ask("K")); err == nil {
+		t.Error("the code outlives its time")
+	}
+}
+
+// Ten moves of a device in a day are enough: each is a line on the disk for good.
+func TestMovesInADay(t *testing.T) {
+	r, _, c := room()
+	ada, ben := settled(t, r, "Ada"), settled(t, r, "Ben")
+	for range 10 {
+		moveCode(t, r, ada.ID)
+	}
+	if _, err := r.Move(ada.ID); !errors.Is(err, residents.ErrMoves) {
+		t.Errorf("the eleventh: %v", err)
+	}
+	moveCode(t, r, ben.ID)
+	c.add(24*time.Hour + 1)
+	moveCode(t, r, ada.ID)
 }

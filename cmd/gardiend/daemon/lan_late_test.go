@@ -146,3 +146,23 @@ func TestR3_StreamEndsWithARestore(t *testing.T) {
 		}
 	})
 }
+
+// TestInstallersStatus: an installer sees how things are, and not when nobody is at home.
+func TestInstallersStatus(t *testing.T) {
+	h := networked(t)
+	h.start(t)
+	ada, _ := h.paired(t, "Ada", gateway.RoleResident)
+	ina, _ := h.paired(t, "Ina", gateway.RoleInstaller)
+	if a := do(t, ada, "POST", "/v1/pause", `{"home":true,"until":"2090-01-01T00:00:00Z"}`); a.Status != 204 {
+		t.Fatalf("%d %s", a.Status, a.Body)
+	}
+	for _, tt := range []struct {
+		name string
+		body string
+		sees bool
+	}{{"a resident", do(t, ada, "GET", "/v1/status", "").Body, true}, {"an installer", do(t, ina, "GET", "/v1/status", "").Body, false}} {
+		if got := strings.Contains(tt.body, "2090-01-01"); got != tt.sees {
+			t.Errorf("%s sees the vacation: %v: %s", tt.name, got, tt.body)
+		}
+	}
+}

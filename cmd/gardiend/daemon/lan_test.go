@@ -442,7 +442,7 @@ func TestPairingButton(t *testing.T) {
 	if a := do(t, p, "POST", attempts, "{}"); a.Status != 403 {
 		t.Errorf("not confirmed: %d %s", a.Status, a.Body)
 	}
-	if a := do(t, ada, "GET", "/v1/residents", ""); !strings.Contains(a.Body, `"confirmed":false`) || !strings.Contains(a.Body, string(ben.ID)) {
+	if a := do(t, ada, "GET", "/v1/residents", ""); !strings.Contains(a.Body, `"confirmed":false`) || !strings.Contains(a.Body, `"code":"`+ben.Code+`"`) || !strings.Contains(a.Body, string(ben.ID)) {
 		t.Errorf("a resident does not see who waits: %s", a.Body)
 	}
 	if a := do(t, ada, "POST", "/v1/residents/"+string(ben.ID)+"/confirm", ""); a.Status != 204 {
