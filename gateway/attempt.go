@@ -75,6 +75,11 @@ const (
 	// A policy asks the residents first (contract §2, "Knock").
 	Knock  Reason = "knock"  // their time is not over
 	Vetoed Reason = "vetoed" // one of them said no
+	// NotApproved: residents had to approve, and none did (contract §2, "Ask first").
+	NotApproved Reason = "not_approved"
+
+	// Interlocked: another door of the interlock is not closed and secured.
+	Interlocked Reason = "interlocked"
 )
 
 // DenialCode is all that the person at the door learns (A8).
@@ -89,7 +94,7 @@ const (
 // Code folds the exact reason into the coarse one.
 func (r Reason) Code() DenialCode {
 	switch r {
-	case LockedOut, ClockUntrusted, DoorBlocked, Fault, Knock:
+	case LockedOut, ClockUntrusted, DoorBlocked, Fault, Knock, NotApproved, Interlocked:
 		return TryLater
 	case NotYetValid, OutsideSchedule:
 		return NotNow

@@ -53,6 +53,14 @@ const (
 	LockOutLifted EventType = "lockout_lifted"
 	// KnockVetoed: a resident said no.
 	KnockVetoed EventType = "knock_vetoed"
+	// ApprovalAsked, ApprovalGiven and ApprovalDenied: somebody waits until a resident approves, and
+	// a resident does, or says no.
+	ApprovalAsked  EventType = "approval_asked"
+	ApprovalGiven  EventType = "approval_given"
+	ApprovalDenied EventType = "approval_denied"
+	// InterlockOverridden: a resident let somebody in although another door of the interlock is not
+	// closed and secured.
+	InterlockOverridden EventType = "interlock_overridden"
 	// DatabaseSetAside: the database was broken; the record starts anew and third
 	// parties are denied until a resident accepts it (D4).
 	DatabaseSetAside EventType = "database_set_aside"
@@ -82,6 +90,7 @@ type Event struct {
 	Issuer   IssuerID   `json:"issuer,omitempty"`
 	Grant    string     `json:"grant,omitempty"` // jti
 	Attempt  AttemptID  `json:"attempt,omitempty"`
+	Episode  AttemptID  `json:"episode,omitempty"` // the attempt that this belongs to: see Record
 	Reason   Reason     `json:"reason,omitempty"`
 	Device   string     `json:"device,omitempty"` // what went offline or came back
 	Late     bool       `json:"late,omitempty"`   // it is of a time when the disk took no writes, and was written later (D5)

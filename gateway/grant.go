@@ -27,7 +27,32 @@ type Grant struct {
 	Holder   string // RFC 7638 thumbprint of the only key that may present it; "" for a bearer
 	PIN      PIN    // from a sealed grant only; never stored in clear
 	Card     Card   // as PIN
+	// Approval is whether residents are asked before it opens. Of a third party's grant its policy
+	// says that alone.
+	Approval Approval
 }
+
+// Approval is whether residents are asked before a grant opens, and what their silence says.
+type Approval string
+
+const (
+	ApprovalOff   Approval = ""        // nobody is asked
+	SilenceDenies Approval = "deny"    // they are asked: without an answer it opens nothing
+	SilenceOpens  Approval = "approve" // they are asked: without an answer it opens
+)
+
+// Kind is whom a grant is for, as a resident would say.
+type Kind string
+
+const (
+	KindCourier    Kind = "courier"
+	KindTechnician Kind = "technician"
+	KindEmployee   Kind = "employee"
+	KindFamily     Kind = "family"
+)
+
+// Kinds lists them.
+func Kinds() []Kind { return []Kind{KindCourier, KindTechnician, KindEmployee, KindFamily} }
 
 // For reports whether the grant names door.
 func (g *Grant) For(door DoorID) bool { return slices.Contains(g.Doors, door) }
@@ -51,6 +76,8 @@ type Policy struct {
 	RemoteUnlock bool          // commands may unlock
 	// Knock is how long residents have to say no before a grant opens; 0: they are not asked.
 	Knock time.Duration
+	// Approval is whether residents are asked, and have to answer; it excludes Knock.
+	Approval Approval
 	// StaticCredentials allows grants that come with a card's number.
 	StaticCredentials bool
 }

@@ -1,6 +1,9 @@
 package gateway
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // GrantRecord is what a gateway remembers of a grant. It is kept for ever, without
 // what is personal, so that an older version or a spent use never comes back.
@@ -12,6 +15,38 @@ type GrantRecord struct {
 	// Stripped: it is past its retention and what it said is gone, so that it is never judged again.
 	Stripped bool
 	Spoilt   bool // limited, and from before a backup was restored: void (D7)
+
+	// What the house alone knows of a grant that was made at home.
+	Kind  Kind       // as its maker said; "": not said
+	Maker ResidentID // who made it; "": whoever was at the console, or it is forgotten
+
+	// Entry is the newest entry by a grant for several doors.
+	Entry *GrantEntry
+}
+
+// EntryLasts is how long an entry may take from its first door to its last: a use opens each of the
+// grant's doors once meanwhile, as a hall and a flat.
+const EntryLasts = 15 * time.Minute
+
+// GrantEntry is an entry by a grant for several doors. It needs no clock of the day within a boot.
+type GrantEntry struct {
+	Episode   AttemptID     `json:"episode"` // the attempt at its first door
+	Doors     []DoorID      `json:"doors"`   // that it has opened
+	Began     time.Time     `json:"began"`   // not before this instant
+	Boot      string        `json:"boot"`
+	SinceBoot time.Duration `json:"since_boot"`
+}
+
+// Continues reports whether an attempt at a door at a reading belongs to the entry: it is not over,
+// and has not opened that door.
+func (e *GrantEntry) Continues(door DoorID, r Reading) bool {
+	switch {
+	case e == nil || slices.Contains(e.Doors, door):
+		return false
+	case e.Boot == r.Boot:
+		return r.SinceBoot-e.SinceBoot < EntryLasts
+	}
+	return r.State != ClockUndecided && r.Latest.Sub(e.Began) < EntryLasts
 }
 
 // UsesLeft is the number of entries left; ok is false where there is no limit.

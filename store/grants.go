@@ -12,7 +12,7 @@ import (
 // Grants is what is remembered of grants.
 type Grants struct{ *core }
 
-const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, stripped, spoilt, schedule, sub, holder, digest"
+const grantColumns = "iss, jti, ver, status, doors, iat, nbf, exp, uses, used, entry, block, stripped, spoilt, approval, schedule, sub, holder, kind, maker, digest"
 
 // Get reads what is remembered of a grant; false: nothing.
 func (tx Grants) Get(id gateway.GrantID) (gateway.GrantRecord, bool) {
@@ -43,19 +43,34 @@ func (tx Grants) Put(g gateway.Grant, digest []byte) {
 		tx.fail(err)
 		return
 	}
-	tx.exec(`INSERT INTO grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, since, schedule, sub, holder, digest)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+	tx.exec(`INSERT INTO grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, since, approval, schedule, sub, holder, digest)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (iss, jti) DO UPDATE SET ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat,
-			nbf = excluded.nbf, exp = excluded.exp, uses = excluded.uses, schedule = excluded.schedule, sub = excluded.sub,
+			nbf = excluded.nbf, exp = excluded.exp, uses = excluded.uses, approval = excluded.approval, schedule = excluded.schedule, sub = excluded.sub,
 			holder = excluded.holder, digest = excluded.digest, block = 0, ended = 0, stripped = 0, spoilt = 0`,
 		g.ID.Issuer, g.ID.JTI, g.Version, g.Status, doors, g.IssuedAt.Unix(), g.NotBefore.Unix(), g.NotAfter.Unix(),
-		g.Uses, tx.s.head.seq, schedule, orNull(g.Sub), orNull(g.Holder), digest)
+		g.Uses, tx.s.head.seq, orNull(string(g.Approval)), schedule, orNull(g.Sub), orNull(g.Holder), digest)
 	if r := tx.s.removals; r != nil && r.has(r.grant(g.ID, g.Version)) && g.Status == gateway.GrantActive {
 		tx.exec("UPDATE grants SET block = 1 WHERE iss = ? AND jti = ?", g.ID.Issuer, g.ID.JTI) // it was taken away for good (R3)
 	}
 	if g.ID.Issuer == gateway.HomeIssuer && g.Status == gateway.GrantRevoked {
 		tx.takeAway(func(r *removals) removal { return r.grant(g.ID, g.Version) })
 	}
+}
+
+// Note keeps what the house alone knows of a grant: whom it is for, and who made it.
+func (tx Grants) Note(id gateway.GrantID, kind gateway.Kind, maker gateway.ResidentID) {
+	tx.exec("UPDATE grants SET kind = ?, maker = ? WHERE iss = ? AND jti = ?", orNull(string(kind)), orNull(string(maker)), id.Issuer, id.JTI)
+}
+
+// PutEntry keeps the newest entry by a grant for several doors.
+func (tx Grants) PutEntry(id gateway.GrantID, e gateway.GrantEntry) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		tx.fail(err)
+		return
+	}
+	tx.exec("UPDATE grants SET entry = ? WHERE iss = ? AND jti = ?", string(b), id.Issuer, id.JTI)
 }
 
 // Block denies a grant here until a higher version of it comes.
@@ -122,12 +137,14 @@ type grantRow struct {
 	block, stripped       bool
 	spoilt                bool
 	schedule, sub, holder sql.NullString
+	entry, approval       sql.NullString
+	kind, maker           sql.NullString
 	digest                []byte
 }
 
 func (r *grantRow) dest() []any {
-	return []any{&r.iss, &r.jti, &r.ver, &r.status, &r.doors, &r.iat, &r.nbf, &r.exp, &r.uses, &r.used, &r.block, &r.stripped, &r.spoilt,
-		&r.schedule, &r.sub, &r.holder, &r.digest}
+	return []any{&r.iss, &r.jti, &r.ver, &r.status, &r.doors, &r.iat, &r.nbf, &r.exp, &r.uses, &r.used, &r.entry, &r.block, &r.stripped, &r.spoilt,
+		&r.approval, &r.schedule, &r.sub, &r.holder, &r.kind, &r.maker, &r.digest}
 }
 
 func (r *grantRow) record(void time.Time) (gateway.GrantRecord, error) {
@@ -136,14 +153,18 @@ func (r *grantRow) record(void time.Time) (gateway.GrantRecord, error) {
 			ID:      gateway.GrantID{Issuer: gateway.IssuerID(r.iss), JTI: r.jti},
 			Version: r.ver, Status: gateway.GrantStatus(r.status),
 			IssuedAt: unix(r.iat), Period: gateway.Period{NotBefore: unix(r.nbf), NotAfter: unix(r.exp)},
-			Uses: r.uses, Sub: r.sub.String, Holder: r.holder.String,
+			Uses: r.uses, Sub: r.sub.String, Holder: r.holder.String, Approval: gateway.Approval(r.approval.String),
 		},
 		Used: r.used, Block: r.block, Stripped: r.stripped, Digest: r.digest,
+		Kind: gateway.Kind(r.kind.String), Maker: gateway.ResidentID(r.maker.String),
 	}
 	g.Spoilt = g.Uses > 0 && (r.spoilt || !void.IsZero() && !g.IssuedAt.After(void))
 	err := json.Unmarshal(r.doors, &g.Doors)
 	if r.schedule.Valid && err == nil {
 		err = json.Unmarshal([]byte(r.schedule.String), &g.Schedule)
+	}
+	if r.entry.Valid && err == nil {
+		err = json.Unmarshal([]byte(r.entry.String), &g.Entry)
 	}
 	if err != nil {
 		err = fmt.Errorf("grant %s: %w", g.ID, err)

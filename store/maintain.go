@@ -240,11 +240,11 @@ func (tx *core) newLog(ctx context.Context, live *Store) {
 }
 
 // upsertGrants takes the versions that are higher in the other database.
-const upsertGrants = `INSERT INTO main.grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest)
-		SELECT iss, jti, ver, status, doors, iat, nbf, exp, uses, used, block, ended, stripped, schedule, sub, holder, digest FROM live.grants
+const upsertGrants = `INSERT INTO main.grants (iss, jti, ver, status, doors, iat, nbf, exp, uses, used, entry, block, ended, stripped, approval, schedule, sub, holder, kind, maker, digest)
+		SELECT iss, jti, ver, status, doors, iat, nbf, exp, uses, used, entry, block, ended, stripped, approval, schedule, sub, holder, kind, maker, digest FROM live.grants
 		WHERE true ON CONFLICT (iss, jti) DO UPDATE SET
 		ver = excluded.ver, status = excluded.status, doors = excluded.doors, iat = excluded.iat, nbf = excluded.nbf, exp = excluded.exp,
-		uses = excluded.uses, block = excluded.block, ended = excluded.ended, stripped = excluded.stripped, schedule = excluded.schedule,
+		uses = excluded.uses, approval = excluded.approval, block = excluded.block, ended = excluded.ended, stripped = excluded.stripped, schedule = excluded.schedule,
 		sub = excluded.sub, holder = excluded.holder, digest = excluded.digest WHERE excluded.ver > ver`
 
 // carriedOver is what a backup must not undo: the highest version of each grant, uses,
@@ -253,7 +253,7 @@ const upsertGrants = `INSERT INTO main.grants (iss, jti, ver, status, doors, iat
 var carriedOver = []string{
 	`DELETE FROM pins WHERE EXISTS (SELECT 1 FROM live.grants l JOIN main.grants m ON l.iss = m.iss AND l.jti = m.jti
 		WHERE m.iss = pins.iss AND m.jti = pins.jti AND (l.ver > m.ver OR l.ver = m.ver AND (l.block OR l.status = 'revoked')))`,
-	`UPDATE grants SET used = max(grants.used, l.used), block = CASE WHEN l.ver = grants.ver THEN max(grants.block, l.block) ELSE grants.block END
+	`UPDATE grants SET used = max(grants.used, l.used), entry = l.entry, block = CASE WHEN l.ver = grants.ver THEN max(grants.block, l.block) ELSE grants.block END
 		FROM live.grants l WHERE l.iss = grants.iss AND l.jti = grants.jti`,
 	upsertGrants,
 	`INSERT INTO main.issuers (iss, paused, paused_until, heard, manifest, man_ver, man_iat, man_next, man_count, man_digest, man_matched,

@@ -11,7 +11,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -56,6 +55,7 @@ type canonical struct {
 	Count    int                `json:"count,omitempty"`
 	Device   string             `json:"device,omitempty"`
 	Door     gateway.DoorID     `json:"door,omitempty"`
+	Episode  gateway.AttemptID  `json:"episode,omitempty"`
 	Grant    string             `json:"grant,omitempty"`
 	Issuer   gateway.IssuerID   `json:"issuer,omitempty"`
 	Late     bool               `json:"late,omitempty"`
@@ -70,7 +70,7 @@ type canonical struct {
 
 func (c canonical) event() gateway.Event {
 	return gateway.Event{Seq: c.Seq, At: c.At, Clock: c.Clock, Boot: c.Boot, Type: c.Type, Door: c.Door, Reader: c.Reader,
-		Issuer: c.Issuer, Grant: c.Grant, Attempt: c.Attempt, Reason: c.Reason, Device: c.Device, Count: c.Count, Late: c.Late}
+		Issuer: c.Issuer, Grant: c.Grant, Attempt: c.Attempt, Episode: c.Episode, Reason: c.Reason, Device: c.Device, Count: c.Count, Late: c.Late}
 }
 
 // chain gives the hash of the event that follows prev, and the event as it is stored.
@@ -118,8 +118,12 @@ func (tx Record) AppendAt(r gateway.Reading, events ...gateway.Event) error {
 }
 
 func (tx *core) append(r gateway.Reading, e gateway.Event) {
+	if e.Episode == "" {
+		e.Episode = tx.episodeOf(e)
+	}
+	seq := tx.s.head.seq + 1
 	if tx.write(r, e); tx.err == nil {
-		tx.trackEntry(e)
+		tx.trackEntry(seq, e)
 	}
 }
 
@@ -127,7 +131,7 @@ func (tx *core) append(r gateway.Reading, e gateway.Event) {
 func (tx *core) write(r gateway.Reading, e gateway.Event) {
 	at := r.Wall.In(tx.s.zone)
 	c := canonical{At: at.Format(gateway.TimeFormat), Attempt: e.Attempt, Boot: r.Boot, Clock: r.State, Count: e.Count,
-		Device: e.Device, Door: e.Door, Grant: e.Grant, Issuer: e.Issuer, Late: e.Late, Reader: e.Reader, Reason: e.Reason,
+		Device: e.Device, Door: e.Door, Episode: e.Episode, Grant: e.Grant, Issuer: e.Issuer, Late: e.Late, Reader: e.Reader, Reason: e.Reason,
 		Seq: tx.s.head.seq + 1, Type: e.Type}
 	var subSalt, resSalt []byte
 	subSalt, c.Sub = salted(e.Sub)
@@ -175,56 +179,11 @@ func (tx *core) appendLate() error {
 		return err
 	})
 	for _, l := range list {
-		tx.write(l.r, l.e)
+		if tx.write(l.r, l.e); l.e.Type == gateway.AccessGranted {
+			tx.noteEntry(l.e.Attempt, tx.s.head.seq)
+		}
 	}
 	return tx.err
-}
-
-// openEntry is an entry that is not over.
-type openEntry struct {
-	Attempt gateway.AttemptID `json:"attempt"`
-	Reader  gateway.ReaderID  `json:"reader"`
-	Issuer  gateway.IssuerID  `json:"issuer,omitempty"`
-	Grant   string            `json:"grant,omitempty"`
-}
-
-func (tx *core) trackEntry(e gateway.Event) {
-	key := "open/" + string(e.Door)
-	switch e.Type {
-	case gateway.AccessGranted:
-		var open []openEntry
-		tx.get(key, &open)
-		// Overlapping entries are few; the bound keeps a stuck door from growing the page.
-		if open = append(open, openEntry{e.Attempt, e.Reader, e.Issuer, e.Grant}); len(open) > 16 {
-			open = open[1:]
-		}
-		tx.put(key, open)
-	case gateway.StrikeSecured, gateway.LockLockedEvent:
-		tx.drop(key)
-	case gateway.AccessDenied: // granted, but the hardware failed
-		var open []openEntry
-		if e.Reason != gateway.Fault || !tx.get(key, &open) {
-			return
-		}
-		open = slices.DeleteFunc(open, func(o openEntry) bool { return o.Attempt == e.Attempt })
-		tx.put(key, open)
-	}
-}
-
-// Interrupt writes an interrupted event for every entry that a crash or a power
-// cut left open, and gives the door of each (D1). Nothing is released again.
-func (tx Record) Interrupt() (doors []gateway.DoorID) {
-	for _, key := range tx.keys("open/") {
-		var open []openEntry
-		tx.get(key, &open)
-		door := gateway.DoorID(strings.TrimPrefix(key, "open/"))
-		for _, o := range open {
-			tx.Append(gateway.Event{Type: gateway.Interrupted, Door: door, Reader: o.Reader, Issuer: o.Issuer, Grant: o.Grant, Attempt: o.Attempt})
-			doors = append(doors, door)
-		}
-		tx.drop(key)
-	}
-	return doors
 }
 
 // saveHead notes where a durable commit ends.
@@ -450,6 +409,7 @@ func (s *Store) Retain(ctx context.Context, cutoff time.Time) (events int64, err
 			tx.row("SELECT max(up) FROM events WHERE seq <= ? AND up IS NOT NULL", []any{last}, &up)
 			tx.abandon(up.Int64)
 			events = tx.exec("DELETE FROM events WHERE seq <= ?", last)
+			tx.exec("DELETE FROM entries WHERE seq <= ?", last)
 			tx.put("anchor", anchor{last + 1, hex.EncodeToString(hash)})
 		}
 		tx.exec("DELETE FROM refused WHERE exp < ?", cutoff.Unix())
@@ -468,6 +428,7 @@ func (s *Store) Forget(ctx context.Context, ref string) (n int64, err error) {
 		n += tx.exec("UPDATE events SET sub = NULL, sub_salt = NULL WHERE sub = ?", ref)
 		n += tx.exec("UPDATE events SET resident = NULL, resident_salt = NULL WHERE resident = ?", ref)
 		n += tx.exec("UPDATE grants SET sub = NULL WHERE sub = ?", ref)
+		n += tx.exec("UPDATE grants SET maker = NULL WHERE maker = ?", ref)
 		if tx.Residents.Remove(gateway.ResidentID(ref)) {
 			n++
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -78,7 +79,7 @@ func (t *told) hear(c canonical) {
 		if g.attempts == nil {
 			g.attempts = map[gateway.AttemptID]bool{}
 		}
-		g.attempts[c.Attempt] = true // a retry has its first attempt's id
+		g.attempts[cmp.Or(c.Episode, c.Attempt)] = true // a retry has its first attempt's id; another door of one entry has its episode
 	case gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn:
 		if g != nil {
 			g.dead = c.Type == gateway.GrantRevokedOn

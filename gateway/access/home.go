@@ -24,6 +24,8 @@ type HomeGrant struct {
 	Holder    string             // thumbprint of the key whose holder may present it, too
 	Duress    gateway.ResidentID // the PIN is this resident's duress PIN
 	By        gateway.ResidentID // who makes it; "": whoever is at the console
+	Kind      gateway.Kind       // whom it is for; "": not said
+	Approval  gateway.Approval
 }
 
 // Made is a grant that was made at home.
@@ -43,7 +45,7 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (Made, error) {
 		Version: 1, Status: gateway.GrantActive, Doors: h.Doors,
 		IssuedAt: at.Earliest.Truncate(time.Second),
 		Period:   gateway.Period{NotBefore: h.NotBefore, NotAfter: h.NotAfter},
-		Uses:     h.Uses, Schedule: h.Schedule, Sub: h.Sub, Card: h.Card, Holder: h.Holder,
+		Uses:     h.Uses, Schedule: h.Schedule, Sub: h.Sub, Card: h.Card, Holder: h.Holder, Approval: h.Approval,
 	}
 	if g.NotBefore.IsZero() {
 		g.NotBefore = at.Earliest.Truncate(time.Second)
@@ -66,7 +68,7 @@ func (c *Controller) Home(ctx context.Context, h HomeGrant) (Made, error) {
 		if err != nil {
 			return Made{}, err
 		}
-		refusal, again, err := c.takeHome(ctx, text, making{by: h.By, owner: h.Owner, duress: h.Duress})
+		refusal, again, err := c.takeHome(ctx, text, making{by: h.By, kind: h.Kind, owner: h.Owner, duress: h.Duress})
 		if err != nil {
 			return Made{}, err
 		}

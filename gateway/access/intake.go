@@ -22,6 +22,7 @@ type taken struct {
 // making is what the house alone knows of a grant that is made here.
 type making struct {
 	by     gateway.ResidentID // who makes it, if it is a resident
+	kind   gateway.Kind       // whom it is for, if the resident said so
 	owner  gateway.ResidentID // whose own the PIN is
 	duress gateway.ResidentID // whose duress PIN it is
 }
@@ -98,6 +99,9 @@ func (c *documents) here(g gateway.Grant) []gateway.DoorID {
 
 func (c *documents) keep(tx Tx, g gateway.Grant, m making, digest []byte, found bool, at gateway.Reading) {
 	tx.Grants.Put(g, digest)
+	if !found && g.ID.Issuer == gateway.HomeIssuer {
+		tx.Grants.Note(g.ID, m.kind, m.by)
+	}
 	c.keepCodes(tx, g, m)
 	c.heard(tx, g.ID.Issuer, g.IssuedAt, at)
 	e := gateway.Event{Type: gateway.GrantAdded, Issuer: g.ID.Issuer, Grant: g.ID.JTI, Sub: g.Sub, Resident: m.by}

@@ -39,6 +39,10 @@ type Grants interface {
 	Block(gateway.GrantID)
 	// Spend takes one use, and reports false where none is left: for any number of presenters.
 	Spend(gateway.GrantID) bool
+	// PutEntry keeps the newest entry by a grant for several doors.
+	PutEntry(gateway.GrantID, gateway.GrantEntry)
+	// Note keeps whom a grant is for, and who made it.
+	Note(gateway.GrantID, gateway.Kind, gateway.ResidentID)
 	// MarkEnded notes that a grant's end is in the record, and reports false where it was.
 	MarkEnded(gateway.GrantID) bool
 	// Ending lists up to limit grants that are over at an instant and not marked so.

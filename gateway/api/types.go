@@ -129,9 +129,16 @@ type GrantRequest struct {
 	PIN       bool              `json:"pin,omitempty"`
 	// Resident makes the PIN that resident's own: it ends a run of wrong ones at a reader.
 	Resident gateway.ResidentID `json:"resident,omitempty"`
-	Card     string             `json:"card,omitempty"`   // BITS:FACILITY:NUMBER of a Wiegand card
-	Holder   string             `json:"holder,omitempty"` // thumbprint of the key (RFC 7638) whose holder presents it
-	Sub      string             `json:"sub,omitempty"`
+	// Kind is whom it is for: courier, technician, employee, family; absent: as its hours and uses tell.
+	Kind gateway.Kind `json:"kind,omitempty"`
+	// Approval "ask" has residents asked before it opens; ApprovalSilence is what their silence says:
+	// "deny" (default) or "approve".
+	Approval        string `json:"approval,omitempty"`
+	ApprovalSilence string `json:"approval_silence,omitempty"`
+
+	Card   string `json:"card,omitempty"`   // BITS:FACILITY:NUMBER of a Wiegand card
+	Holder string `json:"holder,omitempty"` // thumbprint of the key (RFC 7638) whose holder presents it
+	Sub    string `json:"sub,omitempty"`
 }
 
 // GrantMade answers it; the PIN is told this once.

@@ -115,6 +115,10 @@ func readGrant(payload object, sealed bool) (gateway.Grant, string, error) {
 		}
 		g.Card = gateway.Card{Secret: gateway.NewSecret(text)}
 	}
+	// A claim of home's alone: what a third party's grant needs is its policy's to say (A6).
+	if _, ok := payload["approval"]; ok && g.ID.Issuer == gateway.HomeIssuer {
+		g.Approval = gateway.Approval(c.text("approval", true, validApproval, `"deny" or "approve"`))
+	}
 	return g, c.audience(), c.err
 }
 
@@ -126,6 +130,10 @@ func validSub(s string) bool {
 
 func validStatus(s string) bool {
 	return s == string(gateway.GrantActive) || s == string(gateway.GrantRevoked)
+}
+
+func validApproval(s string) bool {
+	return s == string(gateway.SilenceDenies) || s == string(gateway.SilenceOpens)
 }
 
 func validPIN(s string) bool {
@@ -256,6 +264,9 @@ func SignGrant(key *SigningKey, aud gateway.GatewayID, g gateway.Grant) (string,
 	}
 	if g.Holder != "" {
 		claims["cnf"] = map[string]string{"jkt": g.Holder}
+	}
+	if g.Approval != gateway.ApprovalOff {
+		claims["approval"] = g.Approval
 	}
 	if !g.PIN.IsZero() {
 		claims["pin"] = g.PIN.Reveal()

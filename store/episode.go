@@ -1,0 +1,111 @@
+package store
+
+import (
+	"slices"
+	"strings"
+
+	"gardien/gateway"
+)
+
+// What belongs to one entry stands in the record under one episode: the attempt that it began with.
+// A leaf does not know who opened it, so what it does after an opening is put there, over restarts,
+// too, until it is closed again.
+
+// openEntry is an entry whose release is not over.
+type openEntry struct {
+	Attempt gateway.AttemptID `json:"attempt"`
+	Episode gateway.AttemptID `json:"episode"`
+	Seq     int64             `json:"seq"` // of its access_granted
+	Reader  gateway.ReaderID  `json:"reader"`
+	Issuer  gateway.IssuerID  `json:"issuer,omitempty"`
+	Grant   string            `json:"grant,omitempty"`
+}
+
+// leafEvents are those of a leaf that has been opened.
+var leafEvents = []gateway.EventType{gateway.DoorClosed, gateway.DoorHeldOpen, gateway.DoorFault}
+
+// episodeOf gives the episode of an event that does not say it.
+func (tx *core) episodeOf(e gateway.Event) (episode gateway.AttemptID) {
+	switch {
+	case e.Attempt != "":
+		return e.Attempt
+	case e.Type == gateway.DoorOpened:
+		var open []openEntry
+		if tx.get("open/"+string(e.Door), &open) && len(open) > 0 {
+			return open[len(open)-1].Episode
+		}
+	case slices.Contains(leafEvents, e.Type):
+		tx.get("leaf/"+string(e.Door), &episode)
+	}
+	return episode
+}
+
+// trackLeaf keeps the episode of a leaf that is open.
+func (tx *core) trackLeaf(e gateway.Event) {
+	switch key := "leaf/" + string(e.Door); {
+	case e.Type == gateway.DoorOpened && e.Episode != "":
+		tx.put(key, e.Episode)
+	case e.Type == gateway.DoorOpened, e.Type == gateway.DoorClosed:
+		tx.drop(key)
+	}
+}
+
+// noteEntry keeps where the record has an entry whose release is over.
+func (tx *core) noteEntry(attempt gateway.AttemptID, seq int64) {
+	tx.exec("INSERT OR IGNORE INTO entries (attempt, seq) VALUES (?, ?)", attempt, seq)
+}
+
+func (tx *core) noteEntries(list []openEntry) {
+	for _, o := range list {
+		tx.noteEntry(o.Attempt, o.Seq)
+	}
+}
+
+func (tx *core) trackEntry(seq int64, e gateway.Event) {
+	tx.trackLeaf(e)
+	key := "open/" + string(e.Door)
+	var open []openEntry
+	switch e.Type {
+	case gateway.AccessGranted:
+		tx.get(key, &open)
+		// Overlapping entries are few; the bound keeps a stuck door from growing the page.
+		if open = append(open, openEntry{e.Attempt, e.Episode, seq, e.Reader, e.Issuer, e.Grant}); len(open) > 16 {
+			tx.noteEntries(open[:1])
+			open = open[1:]
+		}
+		tx.put(key, open)
+	case gateway.StrikeSecured, gateway.LockLockedEvent:
+		if tx.get(key, &open) {
+			tx.noteEntries(open)
+			tx.drop(key)
+		}
+	case gateway.AccessDenied: // granted, but the hardware failed
+		if e.Reason != gateway.Fault || !tx.get(key, &open) {
+			return
+		}
+		open = slices.DeleteFunc(open, func(o openEntry) bool {
+			if o.Attempt == e.Attempt {
+				tx.noteEntry(o.Attempt, o.Seq)
+			}
+			return o.Attempt == e.Attempt
+		})
+		tx.put(key, open)
+	}
+}
+
+// Interrupt writes an interrupted event for every entry that a crash or a power
+// cut left open, and gives the door of each (D1). Nothing is released again.
+func (tx Record) Interrupt() (doors []gateway.DoorID) {
+	for _, key := range tx.keys("open/") {
+		var open []openEntry
+		tx.get(key, &open)
+		door := gateway.DoorID(strings.TrimPrefix(key, "open/"))
+		for _, o := range open {
+			tx.Append(gateway.Event{Type: gateway.Interrupted, Door: door, Reader: o.Reader, Issuer: o.Issuer, Grant: o.Grant, Attempt: o.Attempt, Episode: o.Episode})
+			doors = append(doors, door)
+		}
+		tx.noteEntries(open)
+		tx.drop(key)
+	}
+	return doors
+}
