@@ -19,6 +19,7 @@ type GrantCredential struct {
 type ResidentCredential struct {
 	Resident ResidentID // "": whoever is at the console
 	Guest    bool       // the device's role: a guest's act ends no run of failures (P2)
+	Hold     bool       // the resident insists, although another door of the interlock is not closed and secured
 }
 
 // CommandCredential is an issuer's command to unlock now, verified.
@@ -36,6 +37,8 @@ type Attempt struct {
 	Reader  ReaderID
 	Grant   GrantID // the zero value where no grant was found, or a resident came
 	Command bool    // Grant names a command, which is good once: no grant tries again by it
+	// Episode is the attempt that the entry began with; "": this one.
+	Episode AttemptID
 	At      Reading
 }
 

@@ -103,7 +103,7 @@ type Event struct {
 
 // Of fills an event's subject from an attempt.
 func (t EventType) Of(a Attempt) Event {
-	return Event{Type: t, Door: a.Door, Reader: a.Reader, Issuer: a.Grant.Issuer, Grant: a.Grant.JTI, Attempt: a.ID}
+	return Event{Type: t, Door: a.Door, Reader: a.Reader, Issuer: a.Grant.Issuer, Grant: a.Grant.JTI, Attempt: a.ID, Episode: a.Episode}
 }
 
 // TimeFormat is how At is written.

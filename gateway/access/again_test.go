@@ -62,7 +62,7 @@ func (h *house) visit() *visit {
 var bans = map[string]func(*visit){
 	"nothing": func(*visit) {},
 	"a veto": func(v *visit) {
-		if !v.Veto("front") {
+		if !v.Veto(v.t.Context(), "front") {
 			v.t.Error("nobody knocks")
 		}
 	},
@@ -156,7 +156,7 @@ func TestI7_VetoedAtOneDoor(t *testing.T) {
 				t.Errorf("%s: %q", door, r)
 			}
 		}
-		if !h.Veto("front") {
+		if !h.Veto(h.t.Context(), "front") {
 			t.Error("nobody knocks")
 		}
 		h.told(gateway.KnockedEvent, gateway.KnockedEvent, gateway.AccessDenied, gateway.AccessDenied)

@@ -3,6 +3,7 @@ package access
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"gardien/gateway"
@@ -14,8 +15,10 @@ type attempt struct {
 	c        *Controller
 	sub      string
 	retry    bool
-	recorded bool // the denial is in the record already
-	proven   bool // the grant's holder has proven possession; a nonce is good once
+	recorded bool           // the denial is in the record already
+	proven   bool           // the grant's holder has proven possession; a nonce is good once
+	goesOn   bool           // the entry began at another door of the grant
+	engaged  gateway.DoorID // another door of the interlock that is not closed and secured
 
 	// The door at the attempt's instant: one look, before the transaction, decides.
 	view   gateway.DoorView
@@ -28,12 +31,20 @@ type attempt struct {
 	knocksAs gateway.GrantID // as whom they know who knocks
 	newKnock bool            // and are to be told
 	ripe     time.Time       // when their time is over
+
+	asking   gateway.Approval // the residents have to approve, and what their silence says
+	approved bool             // they have, or their silence has
+	again    bool             // it was judged before, and waited
+	noted    bool             // a command that this attempt itself has noted
+	dies     time.Time        // when a command is over
+	said     []gateway.Event  // what residents said of it, for the record
 }
 
 // look takes the instant of the attempt: the time, and what is known of the door.
 func (a *attempt) look() {
 	a.At, a.view, a.looked = a.c.clock.Read(), a.c.doors.View(a.Door), time.Now()
-	a.repeat, a.retry = nil, false
+	a.repeat, a.retry, a.goesOn, a.asking = nil, false, false, gateway.ApprovalOff
+	a.engaged = a.c.interlock.engaged(a.c, a.Door)
 }
 
 func (a *attempt) denial(reason gateway.Reason) gateway.Event {
@@ -64,12 +75,12 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 		if reason == "" && a.repeat != nil {
 			return errRepeated
 		}
-		if reason == gateway.Knock { // it may wait: the verdict comes later
+		if a.waits(reason) { // the verdict comes later
 			return nil
 		}
 		if reason != "" {
 			a.recorded = true
-			return tx.Record.AppendAt(a.At, a.denial(reason))
+			return tx.Record.AppendAt(a.At, append(a.said, a.denial(reason))...)
 		}
 		return nil
 	})
@@ -82,7 +93,7 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 // facts gathers what the rule needs besides the grant.
 func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at gateway.Reading) Facts {
 	rules := c.rules.Load()
-	f := Facts{At: at, Clock: at, Zone: rules.Zone, Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v), AllPaused: tx.House.Paused(),
+	f := Facts{At: at, Clock: at, Zone: rules.Zone, Continues: g.Entry.Continues(v.ID, at), Interlock: rules.others(v.ID), Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v), AllPaused: tx.House.Paused(),
 		Lengths: rules.pinLengths(v.ID, g.ID.Issuer)}
 	f.Degraded = tx.House.Degraded()
 	if g.ID.Issuer == gateway.HomeIssuer {
@@ -119,33 +130,63 @@ func (r *Rules) day(at gateway.Reading) string { return at.Wall.In(r.Zone).Forma
 // residents who are asked first. It is the one way from a credential to a verdict (A1).
 func (a *attempt) judge(tx Tx, g gateway.GrantRecord, with func(*Facts)) gateway.Reason {
 	f := a.c.facts(tx, g, a.view, a.At)
-	f.Retry = a.retry
+	f.Retry, f.Engaged = a.retry, a.engaged
+	a.goesOn = f.Continues && !a.retry
 	with(&f)
-	if reason := Verdict(Judge(f)); reason != "" {
-		return reason
+	reason := Verdict(Judge(f))
+	if reason == "" {
+		reason = a.knocked(g, f.Policy)
 	}
-	return a.knocked(g, f.Policy)
+	if reason == "" {
+		reason = a.askFirst(g, f.Policy)
+	}
+	return reason
+}
+
+// waits reports whether a reason is no verdict yet: the residents are asked.
+func (a *attempt) waits(reason gateway.Reason) bool {
+	return reason == gateway.Knock || a.asking != gateway.ApprovalOff
 }
 
 // enter spends the grant and writes the intent; the caller's transaction makes both
 // durable before the strike moves (D1, A4).
 func (a *attempt) enter(tx Tx, g gateway.GrantRecord, events ...gateway.Event) gateway.Reason {
-	if !a.retry && !tx.Grants.Spend(g.ID) {
+	if !a.retry && !a.goesOn && !tx.Grants.Spend(g.ID) {
 		return gateway.UsesSpent
 	}
+	a.within(tx, g)
 	a.admit(tx, g, events...)
 	return ""
 }
 
+// within notes which entry this is, where the grant is for several doors: the first door begins it,
+// and each other one goes on with it once.
+func (a *attempt) within(tx Tx, g gateway.GrantRecord) {
+	switch {
+	case len(g.Doors) < 2:
+	case a.retry:
+		if g.Entry != nil && slices.Contains(g.Entry.Doors, a.Door) {
+			a.Episode = g.Entry.Episode
+		}
+	case a.goesOn:
+		e := *g.Entry
+		e.Doors, a.Episode = append(slices.Clip(e.Doors), a.Door), e.Episode
+		tx.Grants.PutEntry(g.ID, e)
+	default:
+		tx.Grants.PutEntry(g.ID, gateway.GrantEntry{Episode: a.ID, Doors: []gateway.DoorID{a.Door}, Began: a.At.Earliest,
+			Boot: a.At.Boot, SinceBoot: a.At.SinceBoot})
+	}
+}
+
 // admit writes the intent.
 func (a *attempt) admit(tx Tx, g gateway.GrantRecord, events ...gateway.Event) {
-	if !a.retry && g.ID.Issuer != gateway.HomeIssuer {
+	if !a.retry && !a.goesOn && g.ID.Issuer != gateway.HomeIssuer {
 		tx.Issuers.CountEntry(g.ID.Issuer, a.c.rules.Load().day(a.At))
 	}
 	tx.House.Floor(a.c.clock.Floor(a.At))
 	granted := gateway.AccessGranted.Of(a.Attempt)
 	granted.Sub = g.Sub
-	tx.Record.AppendAt(a.At, append([]gateway.Event{granted}, events...)...)
+	tx.Record.AppendAt(a.At, slices.Concat(a.said, []gateway.Event{granted}, events)...)
 }
 
 // continues asks the door whether this is a retry of an entry that nobody took.
@@ -165,6 +206,9 @@ func (a *attempt) resident(ctx context.Context, cred gateway.ResidentCredential)
 	if a.view.Blocked {
 		return gateway.DoorBlocked, nil
 	}
+	if a.engaged != "" && (!cred.Hold || cred.Guest) {
+		return gateway.Interlocked, nil
+	}
 	var ends map[gateway.ReaderID]gateway.Throttle
 	if cred.Resident != "" && !cred.Guest {
 		var err error
@@ -178,6 +222,11 @@ func (a *attempt) resident(ctx context.Context, cred gateway.ResidentCredential)
 		tx.House.Floor(a.c.clock.Floor(a.At))
 		for r, t := range ends {
 			tx.House.PutThrottle(r, ended(t))
+		}
+		if a.engaged != "" {
+			e := gateway.InterlockOverridden.Of(a.Attempt)
+			e.Resident = cred.Resident
+			tx.Record.AppendAt(a.At, e)
 		}
 		tx.Record.AppendAt(a.At, granted)
 		return "", false

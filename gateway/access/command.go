@@ -63,7 +63,7 @@ func (c *Controller) carryOut(ctx context.Context, m gateway.Command) {
 // command judges a command: it is good once, for seconds, and only in the process that was
 // running when it was issued (F10).
 func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reason, error) {
-	a.Grant, a.Command = gateway.GrantID{Issuer: m.Issuer, JTI: m.JTI}, true
+	a.Grant, a.Command, a.dies = gateway.GrantID{Issuer: m.Issuer, JTI: m.JTI}, true, m.NotAfter
 	return a.decide(ctx, func(tx Tx) (gateway.Reason, bool) {
 		g := gateway.GrantRecord{Grant: gateway.Grant{ID: a.Grant, Version: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{a.Door},
 			IssuedAt: m.IssuedAt, Period: gateway.Period{NotBefore: m.IssuedAt, NotAfter: m.NotAfter}, Uses: 1}}
@@ -71,7 +71,7 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 		if named, found := tx.Grants.Get(a.Grant); found {
 			g.Status, g.Block = named.Status, named.Block
 		}
-		fresh := tx.Issuers.NoteCommand(m)
+		fresh := tx.Issuers.NoteCommand(m) || a.noted
 		if !fresh {
 			g.Used = 1
 		} else if ahead(m.IssuedAt, a.At) == nil {
@@ -88,6 +88,7 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 			}
 		})
 		if reason != "" {
+			a.noted = fresh && a.asking != gateway.ApprovalOff
 			return reason, fresh
 		}
 		a.admit(tx, g)

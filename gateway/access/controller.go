@@ -44,6 +44,8 @@ type Rules struct {
 	Doors   []gateway.DoorID
 	Issuers map[gateway.IssuerID]gateway.Issuer
 	Unwell  map[gateway.DoorID]bool // doors that let third parties in although they are unwell
+	// Interlock is doors of which one at a time is released or open; nil: there is none.
+	Interlock []gateway.DoorID
 
 	PINs    map[gateway.DoorID]gateway.PINLengths // absent: the default
 	Sharers map[gateway.DoorID]int                // how many third parties are configured for a door
@@ -64,6 +66,8 @@ type Controller struct {
 	throttles throttles
 	denials   denials
 	knocks    knocks
+	asks      asks
+	interlock interlock
 	rotated   func(gateway.IssuerID)
 	born      time.Duration // since boot: commands from before are not this process's (F10)
 	commands  slots
@@ -102,16 +106,22 @@ type Outcome struct {
 	gateway.Decision
 	Attempt     gateway.AttemptID
 	ReleaseTime time.Duration // when granted
+	Pending     bool          // residents are asked: see Controller.Asked
 }
 
 // Present decides on a credential at a door and, if it is granted, releases it. It
-// returns when the verdict is recorded, or, with Knock at a reader, when the residents are
-// asked: then the verdict follows by itself. The door must be one of this gateway's.
+// returns when the verdict is recorded, or, with Knock at a reader or Pending, when the residents
+// are asked: then the verdict follows by itself. The door must be one of this gateway's.
 func (c *Controller) Present(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, cred gateway.Credential) Outcome {
 	a := &attempt{c: c, Attempt: gateway.Attempt{ID: gateway.NewAttemptID(), Door: door, Reader: reader}}
 	o := c.presentOnce(ctx, a, cred)
 	if o.Reason == gateway.Knock && c.awaitResidents(ctx, a, cred) {
 		return o
+	}
+	if o.Reason == gateway.NotApproved && a.asking != gateway.ApprovalOff {
+		if o = c.ask(ctx, a, cred); o.Pending {
+			return o
+		}
 	}
 	c.conclude(ctx, a, o)
 	return o
@@ -145,19 +155,21 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 	}
 	if reason == "" && a.repeat != nil {
 		c.doors.Show(door, gateway.SignalGranted)
-		return Outcome{gateway.Decision{Granted: true, Grant: a.Grant}, a.repeat.attempt, a.repeat.releaseTime}
+		return Outcome{Decision: gateway.Decision{Granted: true, Grant: a.Grant}, Attempt: a.repeat.attempt, ReleaseTime: a.repeat.releaseTime}
 	}
 	if reason == "" {
 		d, err := c.doors.Release(ctx, a.Attempt, a.retry)
+		c.interlock.done(door)
 		if err == nil {
 			c.repeats.remember(a, d)
-			return Outcome{gateway.Decision{Granted: true, Grant: a.Grant}, a.ID, d}
+			return Outcome{Decision: gateway.Decision{Granted: true, Grant: a.Grant}, Attempt: a.ID, ReleaseTime: d}
 		}
 		c.log.Error("granted, but the door was not released", "door", door, "attempt", a.ID, "err", err)
 		reason, a.recorded, a.At = gateway.Fault, false, c.clock.Read()
 	}
 	a.tellKnock(ctx)
-	if !a.recorded && reason != gateway.Knock {
+	if !a.recorded && !a.waits(reason) {
+		a.tellSaid(ctx)
 		c.denials.add(ctx, c, a.denial(reason), a.At)
 	}
 	return Outcome{Decision: gateway.Decision{Reason: reason, Grant: a.Grant}, Attempt: a.ID}
@@ -166,8 +178,13 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 // decide judges, one attempt at a door at a time. The door's latch may be slow: nobody's decision
 // waits for it.
 func (c *Controller) decide(ctx context.Context, a *attempt, cred gateway.Credential) (reason gateway.Reason, err error) {
-	defer c.atDoor.lock(a.Door)()
+	defer c.atDoor.lock(c.rules.Load().lockOf(a.Door))()
 	a.look()
+	defer func() {
+		if reason == "" && err == nil && a.repeat == nil {
+			c.interlock.begin(a.Door) // until the door's view says so
+		}
+	}()
 	switch cred := cred.(type) {
 	case gateway.PINCredential:
 		reason, err = a.pin(ctx, cred.PIN)

@@ -33,7 +33,7 @@ func TestExplainKnowsCardsAndKnocks(t *testing.T) {
 			t.Errorf("a grant whose residents are asked: %+v", x)
 		}
 		h.Ring("front")
-		if !h.Veto("front") {
+		if !h.Veto(h.t.Context(), "front") {
 			t.Error("nobody knocks")
 		}
 		if x := explain("g1"); x.Verdict != gateway.Vetoed {

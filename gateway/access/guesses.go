@@ -35,6 +35,9 @@ func (a *attempt) code(ctx context.Context, mac []byte, unknown gateway.Reason, 
 			return gateway.LockedOut, false
 		}
 		p, rec, live := a.find(tx, mac)
+		if !live && a.again {
+			return a.gone(tx), false
+		}
 		if !live {
 			a.ID, a.Grant, a.sub, a.retry, a.repeat = id, gateway.GrantID{}, "", false, nil
 			next = a.fails(tx, t)
@@ -77,11 +80,24 @@ func (a *attempt) find(tx Tx, mac []byte) (p gateway.PINRecord, rec gateway.Gran
 	return p, rec, a.alive(rec) && !p.Unsure
 }
 
+// gone gives the reason where a code that was live when it came is not any more: waiting for the
+// residents was no guess.
+func (a *attempt) gone(tx Tx) gateway.Reason {
+	reason := gateway.WrongPIN
+	if g, found := tx.Grants.Get(a.Grant); found {
+		a.sub = g.Sub
+		if r := Verdict(Judge(a.c.facts(tx, g, a.view, a.At))); r != "" {
+			reason = r
+		}
+	}
+	return reason
+}
+
 // alive reports whether a code's grant may still open: a code that is over is as unknown as one
 // that never was.
 func (a *attempt) alive(g gateway.GrantRecord) bool {
 	left, limited := g.UsesLeft()
-	return g.Status == gateway.GrantActive && !g.Block && !g.Stripped && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry)
+	return g.Status == gateway.GrantActive && !g.Block && !g.Stripped && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry && !g.Entry.Continues(a.Door, a.At))
 }
 
 // fails counts a failure at the reader.

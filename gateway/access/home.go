@@ -178,7 +178,7 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 			}
 		}
 		f = c.facts(tx, g, c.doors.View(door), at)
-		f.Explain = true
+		f.Explain, f.Engaged = true, c.interlock.engaged(c, door)
 		if p, has := tx.Codes.Of(id, door); has {
 			f.PIN = &p
 		} else {

@@ -30,6 +30,8 @@ type doorstep struct {
 // knock is one grant's.
 type knock struct {
 	begun    time.Time
+	attempt  gateway.AttemptID
+	ripe     time.Time     // when the residents' time is over
 	waiting  bool          // its attempt waits
 	admitted bool          // it is let in: too late for a veto
 	ended    chan struct{} // closed by a veto
@@ -56,7 +58,7 @@ func (k *knocks) at(door gateway.DoorID) *doorstep {
 
 // judge says what becomes of a grant that would open: "" lets it in, and no veto stops it any
 // more. isNew says that its knock begins now; ripe is when its time is over.
-func (k *knocks) judge(door gateway.DoorID, id gateway.GrantID, wait time.Duration) (reason gateway.Reason, ripe time.Time, isNew bool) {
+func (k *knocks) judge(door gateway.DoorID, id gateway.GrantID, attempt gateway.AttemptID, wait time.Duration) (reason gateway.Reason, ripe time.Time, isNew bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.told(door, id) {
@@ -65,14 +67,15 @@ func (k *knocks) judge(door gateway.DoorID, id gateway.GrantID, wait time.Durati
 	d := k.at(door)
 	n := d.by[id]
 	if isNew = n == nil; isNew {
-		n = &knock{begun: time.Now(), ended: make(chan struct{})}
+		n = &knock{begun: time.Now(), attempt: attempt, ended: make(chan struct{})}
 		d.by[id] = n
 	}
 	begun := n.begun
 	if counts(d.rang) && d.rang.Before(begun) {
 		begun = d.rang
 	}
-	if ripe = begun.Add(wait); time.Now().Before(ripe) {
+	ripe = begun.Add(wait)
+	if n.ripe = ripe; time.Now().Before(ripe) {
 		return gateway.Knock, ripe, isNew
 	}
 	n.admitted = true
@@ -120,6 +123,25 @@ func (k *knocks) tellNo(id gateway.GrantID, at time.Time) {
 	}
 }
 
+// deny keeps a grant out of all doors, and its issuer's commands.
+func (k *knocks) deny(id gateway.GrantID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.tellNo(id, time.Now())
+}
+
+// waiting lists who knocks at a door, and may still be told no.
+func (k *knocks) waiting(door gateway.DoorID) (list []Waiting) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, n := range k.at(door).by {
+		if !n.admitted && time.Now().Before(n.ripe) {
+			list = append(list, Waiting{n.attempt, id, n.ripe, false})
+		}
+	}
+	return list
+}
+
 // over forgets a knock whose attempt has ended.
 func (k *knocks) over(door gateway.DoorID, id gateway.GrantID) {
 	k.mu.Lock()
@@ -161,12 +183,26 @@ func (c *Controller) Ring(door gateway.DoorID) {
 }
 
 // Veto keeps whoever knocks at a door from entering there or elsewhere, and whoever comes to it in
-// the next three minutes. It reports false where nobody knocks, or is let in already.
-func (c *Controller) Veto(door gateway.DoorID) bool {
+// the next three minutes. Who asks there is denied. It reports false where nobody knocks or asks, or
+// is let in already.
+func (c *Controller) Veto(ctx context.Context, door gateway.DoorID) bool {
+	asking := c.asks.takeAll(door)
+	for _, k := range asking {
+		c.knocks.deny(k.as)
+	}
+	somebody := c.vetoKnocks(door, len(asking) > 0)
+	for _, k := range asking {
+		c.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
+	}
+	return somebody
+}
+
+// vetoKnocks is Veto for who knocks; asked says that somebody asked there, and is told no.
+func (c *Controller) vetoKnocks(door gateway.DoorID, asked bool) bool {
 	c.knocks.mu.Lock()
 	defer c.knocks.mu.Unlock()
 	d, now := c.knocks.at(door), time.Now()
-	somebody := counts(d.rang)
+	somebody := counts(d.rang) || asked
 	for id, n := range d.by {
 		if !n.admitted {
 			somebody = true
@@ -186,10 +222,7 @@ func (a *attempt) knocked(g gateway.GrantRecord, p gateway.Policy) (reason gatew
 	if p.Knock == 0 || g.ID.Issuer == gateway.HomeIssuer {
 		return ""
 	}
-	a.knocksAs = g.ID
-	if a.Command {
-		a.knocksAs.JTI = ""
-	}
+	a.knocksAs = a.knownAs(g.ID)
 	if a.retry { // they were asked; a veto since then counts all the same
 		if a.c.knocks.refuses(a.Door, a.knocksAs) {
 			return gateway.Vetoed
@@ -197,7 +230,7 @@ func (a *attempt) knocked(g gateway.GrantRecord, p gateway.Policy) (reason gatew
 		return ""
 	}
 	a.knocks = true
-	reason, a.ripe, a.newKnock = a.c.knocks.judge(a.Door, a.knocksAs, p.Knock)
+	reason, a.ripe, a.newKnock = a.c.knocks.judge(a.Door, a.knocksAs, a.ID, p.Knock)
 	return reason
 }
 
@@ -239,6 +272,7 @@ func (c *Controller) awaitResidents(ctx context.Context, a *attempt, cred gatewa
 		case <-ended:
 		}
 		c.knocks.waited(a.Door, id)
+		a.again = true
 		c.conclude(ctx, a, c.presentOnce(ctx, a, cred))
 	})
 	if !began { // the gateway stops

@@ -31,7 +31,7 @@ func TestKnock(t *testing.T) {
 		h.told(gateway.KnockedEvent, gateway.AccessGranted)
 		time.Sleep(time.Second)
 		h.told(gateway.KnockedEvent, gateway.AccessGranted, gateway.AccessGranted)
-		if h.Veto("front") {
+		if h.Veto(h.t.Context(), "front") {
 			t.Error("a veto against nobody")
 		}
 		if n := h.used("g1"); n != 1 {
@@ -52,7 +52,7 @@ func TestVeto(t *testing.T) {
 	live(t, asked, func(h *house) {
 		text, other := h.grant("g1", nil), h.grant("g2", nil)
 		h.scan(text)
-		if !h.Veto("front") {
+		if !h.Veto(h.t.Context(), "front") {
 			t.Error("nobody knocks")
 		}
 		h.told(gateway.KnockedEvent, gateway.AccessDenied)
@@ -112,7 +112,7 @@ func TestKnockWithCommands(t *testing.T) {
 		if r := command("two"); r != "" {
 			t.Errorf("after the residents' time: %q", r)
 		}
-		if h.Veto("front") {
+		if h.Veto(h.t.Context(), "front") {
 			t.Error("a veto against nobody")
 		}
 	})

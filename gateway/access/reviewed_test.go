@@ -84,7 +84,7 @@ func TestI7_VetoHoldsForCommands(t *testing.T) {
 		if r := h.scan(parcel); r != gateway.Knock {
 			h.t.Fatalf("at the front: %q", r)
 		}
-		if !h.Veto("front") {
+		if !h.Veto(h.t.Context(), "front") {
 			h.t.Fatal("nobody knocks")
 		}
 		time.Sleep(70 * time.Second)

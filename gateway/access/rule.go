@@ -34,6 +34,9 @@ type Facts struct {
 	Card        bool               // a card is presented
 	PINRefuse   string             // a PIN that was refused when the grant came: why
 	Intake      *gateway.Refusal   // why what is presented was not taken in
+	Continues   bool               // the entry began at another door of the grant, and has not opened this one
+	Interlock   []gateway.DoorID   // the other doors of the door's interlock
+	Engaged     gateway.DoorID     // one of them that is not closed and secured
 	Retry       bool               // within the retry grace of an entry that nobody took
 	Command     bool               // an issuer's command, of which Grant is made up
 	Explain     bool               // somebody reads the details; at a door nobody does
@@ -66,7 +69,11 @@ func Judge(f Facts) []Check {
 	if f.Degraded {
 		checks = append(checks, f.durable())
 	}
-	checks = append(checks, f.doorState(), f.uses())
+	checks = append(checks, f.doorState())
+	if len(f.Interlock) > 0 {
+		checks = append(checks, f.interlock())
+	}
+	checks = append(checks, f.uses())
 	if f.Intake != nil {
 		checks = append(checks, Check{Name: "intake", Reason: f.Intake.Reason, Detail: f.Intake.Detail})
 	}
@@ -212,7 +219,7 @@ func (f *Facts) perDay() Check {
 	c := Check{Name: "policy per_day", Detail: "any number"}
 	if f.Policy.PerDay > 0 {
 		c.Detail = f.say("%d of %d so far", f.Issuer.Today, f.Policy.PerDay)
-		if f.Issuer.Today >= f.Policy.PerDay && !f.Retry {
+		if f.Issuer.Today >= f.Policy.PerDay && !f.Retry && !f.Continues {
 			c.Reason = gateway.BeyondPolicy
 		}
 	}
@@ -325,6 +332,14 @@ func (f *Facts) doorState() Check {
 	return c
 }
 
+func (f *Facts) interlock() Check {
+	c := Check{Name: "interlock", Detail: f.say("closed and secured: %v", f.Interlock)}
+	if f.Engaged != "" {
+		c.Reason, c.Detail = gateway.Interlocked, f.say("door %s is released, open, or not provably closed and secured", f.Engaged)
+	}
+	return c
+}
+
 func join(list []gateway.Ailment) string {
 	var words []string
 	for _, a := range list {
@@ -344,6 +359,8 @@ func (f *Facts) uses() Check {
 		c.Reason, c.Detail = gateway.UsesSpent, "made before a backup was restored: it may have been used since"
 	case f.Retry:
 		c.Detail = "a retry of an entry that nobody took"
+	case f.Continues:
+		c.Detail = "an entry began at another door of the grant: it opens this one, too, once"
 	case limited && left == 0:
 		c.Reason = gateway.UsesSpent
 	}

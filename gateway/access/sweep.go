@@ -29,6 +29,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			close(c.stopping)
 			c.beside.finish()
+			c.endAsks(ctx)
 			c.denials.flush(ctx, c)
 			return nil
 		case <-c.denials.wake:
@@ -104,7 +105,7 @@ func (c *Controller) due(ctx context.Context, at gateway.Reading) (d due, err er
 		d.over, d.dead = tx.Grants.Ending(at.Earliest, sweepAtOnce), tx.Grants.DeadCodes(wipeAfter, sweepAtOnce)
 		return nil
 	})
-	d.dead = slices.DeleteFunc(d.dead, c.graced)
+	d.dead = slices.DeleteFunc(d.dead, func(g gateway.GrantRecord) bool { return c.graced(g, at) })
 	return d, err
 }
 
@@ -158,10 +159,11 @@ func (c *Controller) endPauses(ctx context.Context, at gateway.Reading) error {
 	})
 }
 
-func (c *Controller) graced(g gateway.GrantRecord) bool {
+// graced reports whether a spent grant still opens: it tries again, or goes on at another door.
+func (c *Controller) graced(g gateway.GrantRecord, at gateway.Reading) bool {
 	for _, door := range c.here(g.Grant) {
 		v := c.doors.View(door)
-		if _, ok := v.Retry(g.ID, time.Now()); ok {
+		if _, ok := v.Retry(g.ID, time.Now()); ok || g.Entry.Continues(door, at) {
 			return true
 		}
 	}

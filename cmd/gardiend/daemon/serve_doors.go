@@ -56,7 +56,7 @@ func (s doorService) Nonce(addr string) (api.Nonce, error) {
 
 // Veto implements api.DoorService.
 func (s doorService) Veto(ctx context.Context, by api.Caller, door gateway.DoorID) error {
-	if !s.g.access.Veto(door) {
+	if !s.g.access.Veto(ctx, door) {
 		return api.Fail(http.StatusConflict, "nobody-knocks", "nobody knocks at door %s", door)
 	}
 	return s.g.store.Update(ctx, func(tx *store.Tx) error {

@@ -1,0 +1,345 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"gardien/gateway"
+)
+
+// Ask first (contract §2): how long residents have, how often an issuer may ask them in an hour, and
+// how long whoever asked may ask what came of it.
+const (
+	askFor      = time.Minute
+	asksAnHour  = 3
+	outcomeKept = 3 * time.Minute
+)
+
+// Why a resident's answer does not count.
+var (
+	ErrNotAsked = errors.New("no attempt of this id waits for an answer")
+	ErrAnswered = errors.New("the attempt is answered already, or its time is over")
+)
+
+// asks is the attempts that wait until a resident approves. Nothing of it outlives the process:
+// nobody is let in by what was asked before. Times are monotonic.
+type asks struct {
+	mu      sync.Mutex
+	each    map[gateway.AttemptID]*ask
+	times   map[gateway.GrantID][]time.Time // of the last hour, by who asks
+	stopped bool
+}
+
+// ask is one attempt.
+type ask struct {
+	attempt  *attempt
+	cred     gateway.Credential
+	as       gateway.GrantID // as whom the residents know who asks
+	until    time.Time
+	answered bool
+	timer    *time.Timer
+	silence  gateway.Approval
+	settled  chan struct{} // closed when there is an outcome
+	outcome  Outcome
+	ended    time.Time
+}
+
+// begin claims a place for an attempt. isNew is false where the same grant asks at the same door
+// already; a nil ask says that no more may be asked.
+func (s *asks) begin(a *attempt, cred gateway.Credential) (k *ask, isNew bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.forget(now)
+	as := a.knownAs(a.Grant)
+	for _, k := range s.each {
+		if k.as == as && !k.answered {
+			if k.attempt.Door == a.Door && !a.Command {
+				return k, false
+			}
+			return nil, false
+		}
+	}
+	who := as
+	if who.Issuer != gateway.HomeIssuer {
+		who.JTI = ""
+	}
+	if s.stopped || len(s.times[who]) >= asksAnHour {
+		return nil, false
+	}
+	until := now.Add(askFor)
+	if !a.dies.IsZero() {
+		if dies := now.Add(a.dies.Sub(a.At.Earliest)); dies.Before(until) {
+			until = dies
+		}
+	}
+	k = &ask{attempt: a, cred: cred, as: as, until: until, silence: a.asking, settled: make(chan struct{})}
+	if s.each == nil {
+		s.each, s.times = map[gateway.AttemptID]*ask{}, map[gateway.GrantID][]time.Time{}
+	}
+	s.each[a.ID] = k
+	s.times[who] = append(s.times[who], now)
+	return k, true
+}
+
+// forget drops what is over.
+func (s *asks) forget(now time.Time) {
+	for id, k := range s.each {
+		if !k.ended.IsZero() && now.Sub(k.ended) > outcomeKept {
+			delete(s.each, id)
+		}
+	}
+	for who, list := range s.times {
+		for len(list) > 0 && now.Sub(list[0]) >= time.Hour {
+			list = list[1:]
+		}
+		if s.times[who] = list; len(list) == 0 {
+			delete(s.times, who)
+		}
+	}
+}
+
+// take claims the one answer to an ask.
+func (s *asks) take(id gateway.AttemptID) (*ask, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(time.Now())
+	k := s.each[id]
+	switch {
+	case k == nil:
+		return nil, ErrNotAsked
+	case k.answered || s.stopped:
+		return nil, ErrAnswered
+	}
+	k.answer()
+	return k, nil
+}
+
+// takeAll claims the answers to all asks at a door; "": at any.
+func (s *asks) takeAll(door gateway.DoorID) (list []*ask) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.each {
+		if !k.answered && (door == "" || k.attempt.Door == door) {
+			k.answer()
+			list = append(list, k)
+		}
+	}
+	return list
+}
+
+func (k *ask) answer() {
+	k.answered = true
+	if k.timer != nil {
+		k.timer.Stop()
+	}
+}
+
+// settle gives an ask its outcome.
+func (s *asks) settle(k *ask, o Outcome) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	k.outcome, k.ended = o, time.Now()
+	close(k.settled)
+}
+
+// drop takes back an ask of which nobody could be told.
+func (s *asks) drop(k *ask) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.each, k.attempt.ID)
+}
+
+// knownAs is as whom the residents know who comes with a grant. Each command has a name of its own,
+// so that it is the issuer who comes with them.
+func (a *attempt) knownAs(id gateway.GrantID) gateway.GrantID {
+	if a.Command {
+		id.JTI = ""
+	}
+	return id
+}
+
+// approvalOf is whether residents have to approve before a grant opens.
+func approvalOf(g gateway.GrantRecord, p gateway.Policy) gateway.Approval {
+	if g.ID.Issuer == gateway.HomeIssuer {
+		return g.Approval
+	}
+	return p.Approval
+}
+
+// askFirst has an attempt that would open wait for the residents. Whom they have let in may try
+// again; a no since then counts all the same (I7).
+func (a *attempt) askFirst(g gateway.GrantRecord, p gateway.Policy) gateway.Reason {
+	approval := approvalOf(g, p)
+	switch {
+	case approval == gateway.ApprovalOff:
+		return ""
+	case a.c.knocks.refuses(a.Door, a.knownAs(g.ID)):
+		return gateway.Vetoed
+	case a.retry || a.approved:
+		return ""
+	}
+	a.asking = approval
+	return gateway.NotApproved
+}
+
+// ask tells the residents of an attempt that would open, and lets it wait.
+func (c *Controller) ask(ctx context.Context, a *attempt, cred gateway.Credential) Outcome {
+	denied := Outcome{Decision: gateway.Decision{Reason: gateway.NotApproved, Grant: a.Grant}, Attempt: a.ID}
+	k, isNew := c.asks.begin(a, cred)
+	if k == nil {
+		c.denials.add(ctx, c, a.denial(gateway.NotApproved), a.At)
+		return denied
+	}
+	pending := Outcome{Decision: denied.Decision, Attempt: k.attempt.ID, Pending: true}
+	if isNew {
+		e := gateway.ApprovalAsked.Of(a.Attempt)
+		e.Sub = a.sub
+		if err := c.ledger.Follow(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record.AppendAt(a.At, e) }); err != nil {
+			c.log.Error("residents cannot be asked: the door stays shut", "door", a.Door, "attempt", a.ID, "err", err)
+			c.asks.drop(k)
+			c.denials.later(a.denial(gateway.Fault), a.At)
+			denied.Reason = gateway.Fault
+			return denied
+		}
+		c.asks.mu.Lock()
+		if !k.answered {
+			k.timer = time.AfterFunc(time.Until(k.until), func() { c.silent(k) })
+		}
+		c.asks.mu.Unlock()
+	}
+	if a.Reader != gateway.ReaderLAN && a.Reader != gateway.ReaderApp {
+		c.doors.Show(a.Door, gateway.SignalWait)
+	}
+	return pending
+}
+
+// silent takes the residents' silence for the answer that the policy says.
+func (c *Controller) silent(k *ask) {
+	c.beside.start(func() {
+		if _, err := c.asks.take(k.attempt.ID); err != nil {
+			return
+		}
+		if k.silence == gateway.SilenceOpens {
+			c.letIn(context.Background(), k)
+			return
+		}
+		c.refuse(context.Background(), k, gateway.NotApproved)
+	})
+}
+
+// Approve takes a resident's yes ("": whoever is at the console). The first answer counts. It
+// returns when the attempt was judged again, as a whole, and the door is released if it is still
+// good: see Asked.
+func (c *Controller) Approve(ctx context.Context, id gateway.AttemptID, by gateway.ResidentID) error {
+	k, err := c.asks.take(id)
+	if err != nil {
+		return err
+	}
+	given := gateway.ApprovalGiven.Of(k.attempt.Attempt)
+	given.Resident = by
+	k.attempt.said = []gateway.Event{given}
+	c.letIn(context.WithoutCancel(ctx), k)
+	return nil
+}
+
+// Deny takes a resident's no. It keeps the grant out of all doors as a veto does.
+func (c *Controller) Deny(ctx context.Context, id gateway.AttemptID, by gateway.ResidentID) error {
+	k, err := c.asks.take(id)
+	if err != nil {
+		return err
+	}
+	denied := gateway.ApprovalDenied.Of(k.attempt.Attempt)
+	denied.Resident = by
+	k.attempt.said = []gateway.Event{denied}
+	c.knocks.deny(k.as)
+	c.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
+	return nil
+}
+
+// letIn judges an attempt again, which residents have approved.
+func (c *Controller) letIn(ctx context.Context, k *ask) {
+	a := k.attempt
+	a.approved, a.again = true, true
+	o := c.presentOnce(ctx, a, k.cred)
+	c.conclude(ctx, a, o)
+	c.asks.settle(k, o)
+}
+
+// refuse ends an attempt that was not approved.
+func (c *Controller) refuse(ctx context.Context, k *ask, reason gateway.Reason) {
+	a := k.attempt
+	a.At = c.clock.Read()
+	a.tellSaid(ctx)
+	c.denials.add(ctx, c, a.denial(reason), a.At)
+	c.doors.Show(a.Door, gateway.SignalDenied)
+	c.asks.settle(k, Outcome{Decision: gateway.Decision{Reason: reason, Grant: a.Grant}, Attempt: a.ID})
+}
+
+// tellSaid records what residents said of an attempt that is refused.
+func (a *attempt) tellSaid(ctx context.Context) {
+	if len(a.said) == 0 {
+		return
+	}
+	if err := a.c.ledger.Follow(ctx, func(tx Tx) error { return tx.Record.AppendAt(a.At, a.said...) }); err != nil {
+		a.c.log.Error("a resident's answer is not in the record", "door", a.Door, "attempt", a.ID, "err", err)
+	}
+}
+
+// endAsks ends all that waits, when the gateway stops.
+func (c *Controller) endAsks(ctx context.Context) {
+	c.asks.mu.Lock()
+	c.asks.stopped = true
+	c.asks.mu.Unlock()
+	for _, k := range c.asks.takeAll("") {
+		c.refuse(context.WithoutCancel(ctx), k, gateway.NotApproved)
+	}
+}
+
+// Asked tells what came of an attempt for which residents were asked. While they are, the outcome is
+// Pending, and settled is closed when that ends. found is false where nobody was asked, or too long
+// ago.
+func (c *Controller) Asked(id gateway.AttemptID) (door gateway.DoorID, o Outcome, settled <-chan struct{}, found bool) {
+	c.asks.mu.Lock()
+	defer c.asks.mu.Unlock()
+	c.asks.forget(time.Now())
+	k := c.asks.each[id]
+	if k == nil {
+		return "", o, nil, false
+	}
+	o = Outcome{Decision: gateway.Decision{Reason: gateway.NotApproved, Grant: k.as}, Attempt: id, Pending: true}
+	if !k.ended.IsZero() {
+		o = k.outcome
+	}
+	return k.attempt.Door, o, k.settled, true
+}
+
+// Waiting is who stands at a door while residents may say no, or have to say yes.
+type Waiting struct {
+	Attempt gateway.AttemptID
+	Grant   gateway.GrantID
+	Until   time.Time // monotonic
+	Asks    bool      // it opens nothing without their yes
+}
+
+// AtDoor tells who waits at a door; of several, whose time ends first. nil: nobody does.
+func (c *Controller) AtDoor(door gateway.DoorID) (w *Waiting) {
+	earlier := func(n Waiting) {
+		if w == nil || n.Until.Before(w.Until) {
+			w = &n
+		}
+	}
+	c.asks.mu.Lock()
+	for id, k := range c.asks.each {
+		if !k.answered && k.attempt.Door == door {
+			earlier(Waiting{id, k.attempt.Grant, k.until, true})
+		}
+	}
+	c.asks.mu.Unlock()
+	for _, n := range c.knocks.waiting(door) {
+		earlier(n)
+	}
+	return w
+}
