@@ -167,6 +167,7 @@ func (l *loader) check(c *Config, o Opts) {
 		}
 	}
 	l.doors(c, bad)
+	interlock(c, bad)
 	l.readers(c, bad)
 	l.pins(c, bad)
 	l.issuers(c, o, bad)
@@ -350,6 +351,12 @@ func (l *loader) issuers(c *Config, o Opts, bad func(key, problem, remedy string
 			if err := gateway.Window(w).Validate(); err != nil && len(w.Days) > 0 { // no days: told already
 				bad(key, err.Error(), `write it as in {days: [mon, tue], from: "08:00", to: "20:00"}`)
 			}
+		}
+		if s.Approval == "ask" && s.Knock > 0 {
+			bad(at+".approval", "residents cannot be told (knock) and asked (approval) of the same grant", "leave out knock, or approval")
+		}
+		if s.Approval != "ask" && s.ApprovalSilence != "deny" {
+			bad(at+".approval_silence", "nobody is asked, so that nobody is silent", "add approval: ask, or leave it out")
 		}
 		s.Keys = l.path(s.Keys)
 		l.keys(s, at+".keys", o, bad)

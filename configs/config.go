@@ -18,6 +18,7 @@ type Config struct {
 	MDNS      MDNS     `key:"mdns"`
 	Pairing   Pairing  `key:"pairing"`
 	Doors     []Door   `key:"doors" required:"true"`
+	Interlock []string `key:"interlock"`
 	Readers   []Reader `key:"readers"`
 	ZWave     ZWave    `key:"zwave"`
 	Issuers   []Issuer `key:"issuers"`
@@ -188,6 +189,9 @@ type Issuer struct {
 	RemoteUnlock bool     `key:"remote_unlock" default:"false"`
 	Knock        Duration `key:"knock" default:"off" max:"2m" off:"true"`
 
+	Approval        string `key:"approval" default:"off" oneof:"off ask"`
+	ApprovalSilence string `key:"approval_silence" default:"deny" oneof:"deny approve"`
+
 	AllowStaticCredentials bool `key:"allow_static_credentials" default:"false"`
 
 	// KeySet is the content of the file that Keys names.
@@ -240,6 +244,9 @@ func (i *Issuer) Policy() gateway.Policy {
 	p := gateway.Policy{OneTimeOnly: i.OneTimeOnly, MaxValidity: time.Duration(i.MaxValidity), PerDay: i.PerDay,
 		OfflineLimit: time.Duration(i.OfflineLimit), Bearer: i.Bearer, RemoteUnlock: i.RemoteUnlock,
 		Knock: time.Duration(i.Knock), StaticCredentials: i.AllowStaticCredentials}
+	if i.Approval == "ask" {
+		p.Approval = gateway.Approval(i.ApprovalSilence)
+	}
 	for _, d := range i.Doors {
 		p.Doors = append(p.Doors, gateway.DoorID(d))
 	}

@@ -44,7 +44,7 @@ issuers: [{id: x.example, keys: x.json, doors: [flat]}]
 		Readers: []configs.Reader{{ID: "pad", Door: "front", Driver: "sim", Kind: "keypad", Layout: "us", Baud: 9600}},
 		ZWave:   configs.ZWave{Server: "ws://127.0.0.1:3000"},
 		Issuers: []configs.Issuer{{ID: "x.example", Name: "x.example", Keys: filepath.Join(dir, "x.json"), Doors: []string{"flat"},
-			MaxValidity: 365 * 24 * 3600 * second, OfflineLimit: 72 * 3600 * second, KeySet: []byte(`{"keys":[]}`)}},
+			MaxValidity: 365 * 24 * 3600 * second, OfflineLimit: 72 * 3600 * second, Approval: "off", ApprovalSilence: "deny", KeySet: []byte(`{"keys":[]}`)}},
 		Retention: 90 * 24 * 3600 * second,
 	}
 	if diff := cmp.Diff(want, got, private); diff != "" {

@@ -44,7 +44,7 @@ var house = map[string]rule{
 	"gateway/web":          {ours: words},
 	"gateway/web/webtest":  {ours: words, outside: []string{"github.com/getkin/kin-openapi"}, support: true},
 	"gateway/api":          {ours: served, outside: []string{"golang.org/x/sync", "golang.org/x/sys"}},
-	"gateway/api/phone":    {ours: []string{"gateway/api", "gateway/tokens"}, support: true},
+	"gateway/api/phone":    {ours: []string{"gateway", "gateway/api", "gateway/tokens"}, support: true},
 	"gateway/uplink":       {ours: served, outside: []string{"golang.org/x/sys"}},
 	"gateway/cloud":        {ours: served, outside: []string{"github.com/prometheus/client_golang", "golang.org/x/time"}},
 	"gateway/mdns":         {ours: words, outside: []string{"github.com/grandcat/zeroconf", "github.com/miekg/dns", "github.com/godbus/dbus/v5", "github.com/jsimonetti/rtnetlink/v2", "github.com/mdlayher/netlink", "golang.org/x/net", "golang.org/x/sys"}},

@@ -31,6 +31,8 @@ type addFlags struct {
 	card        string
 	holder      string
 	ref         string
+	approval    string
+	silence     string
 }
 
 func (t *tool) grantAddCmd() *cobra.Command {
@@ -73,6 +75,8 @@ is removed. "gardien resident list" shows the ids.`,
 	fl.StringVar(&f.resident, "resident", "", "the PIN is this resident's own (with --pin)")
 	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678: bits, facility, number")
 	fl.StringVar(&f.holder, "holder", "", "thumbprint of the key (RFC 7638, 43 characters) of a phone that opens; the text for the phone is shown")
+	fl.StringVar(&f.approval, "approval", "off", "ask: residents have to say yes each time, within a minute")
+	fl.StringVar(&f.silence, "approval-silence", "", "with --approval ask, what it means when nobody answers: deny (default) or approve")
 	fl.StringVar(&f.ref, "ref", "", "a reference of yours, as in parcel-4711; no names")
 	return cmd
 }
@@ -89,7 +93,7 @@ func (t *tool) printPIN(made api.GrantMade) {
 
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
-	req := &api.GrantRequest{PIN: f.pin, Resident: gateway.ResidentID(f.resident), Card: f.card, Holder: f.holder, Sub: f.ref}
+	req := &api.GrantRequest{PIN: f.pin, Resident: gateway.ResidentID(f.resident), Card: f.card, Holder: f.holder, Sub: f.ref, Approval: f.approval, ApprovalSilence: f.silence}
 	if f.resident != "" && !f.pin {
 		return nil, usage("--resident: it is for that resident's own PIN, so give --pin, too")
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"strings"
 
@@ -110,44 +108,17 @@ func (t *tool) doors(cmd *cobra.Command) error {
 			if note != "" {
 				note = t.paint(red, note)
 			}
+			if k := d.Knock; k != nil {
+				what := "knocks"
+				if k.Asks {
+					what = "asks to be let in"
+				}
+				note = strings.TrimLeft(fmt.Sprintf("%s, %s %s, until %s (attempt %s)", note, k.Grant, what, k.Until, k.Attempt), ", ")
+			}
 			rows = append(rows, []string{string(d.ID), d.Name, or(d.Strike, "-"), or(d.Lock, "-"), or(d.Contact, "-"), note})
 		}
 		t.table("DOOR NAME STRIKE LOCK CONTACT ", rows)
 	})
-}
-
-func (t *tool) unlockCmd() *cobra.Command {
-	return &cobra.Command{Use: "unlock DOOR", Short: "Let somebody in now", Args: cobra.ExactArgs(1),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			g, err := post[api.Granted](cmd, t, "/v1/doors/"+url.PathEscape(args[0])+"/attempts", struct{}{})
-			var denied *api.DeniedError
-			if errors.As(err, &denied) {
-				if t.json {
-					json.NewEncoder(t.out).Encode(denied.Denied)
-				}
-				return fmt.Errorf("%w; \"gardien events\" says why", err)
-			}
-			if err != nil {
-				return err
-			}
-			return t.print(g, func() {
-				fmt.Fprintf(t.out, "%s for %s (attempt %s)\n", t.paint(green, string(g.Door)+" is released"), g.ReleaseTime, g.Attempt)
-			})
-		}}
-}
-
-func (t *tool) vetoCmd() *cobra.Command {
-	return &cobra.Command{Use: "veto DOOR", Short: "Say no to whoever knocks at a door", Args: cobra.ExactArgs(1),
-		Long: `veto keeps whoever knocks at a door out, there and at every other door, and whoever
-comes to it, for three minutes from now on. Issuers with
-"knock" in the configuration knock: the events knock and door_bell tell of it, and the
-door stays shut until the residents had their time.`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := t.act(cmd, "POST", "/v1/doors/"+url.PathEscape(args[0])+"/veto", nil); err != nil {
-				return err
-			}
-			return t.done("whoever knocks at %s stays out", args[0])
-		}}
 }
 
 func (t *tool) issuerCmd() *cobra.Command {

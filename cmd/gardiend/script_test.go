@@ -54,6 +54,7 @@ func TestMain(m *testing.M) {
 		"gardiend": func() { os.Exit(run(os.Args[1:], daemon.Options{OS: storyClock()})) },
 		"pairer":   pairer,
 		"phone":    phoneMain,
+		"courier":  courierMain,
 		"wrongusage": func() { // runs a command that must end with 2
 			var exit *exec.ExitError
 			if err := exec.Command(os.Args[1], os.Args[2:]...).Run(); !errors.As(err, &exit) || exit.ExitCode() != 2 {

@@ -23,9 +23,11 @@ var (
 	ErrAnswered = errors.New("the attempt is answered already, or its time is over")
 )
 
-// asks is the attempts that wait until a resident approves. Nothing of it outlives the process:
+// Asks is the attempts that wait until a resident approves. Nothing of it outlives the process:
 // nobody is let in by what was asked before. Times are monotonic.
-type asks struct {
+type Asks struct {
+	c *Controller
+
 	mu      sync.Mutex
 	each    map[gateway.AttemptID]*ask
 	times   map[gateway.GrantID][]time.Time // of the last hour, by who asks
@@ -48,7 +50,7 @@ type ask struct {
 
 // begin claims a place for an attempt. isNew is false where the same grant asks at the same door
 // already; a nil ask says that no more may be asked.
-func (s *asks) begin(a *attempt, cred gateway.Credential) (k *ask, isNew bool) {
+func (s *Asks) begin(a *attempt, cred gateway.Credential) (k *ask, isNew bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -85,7 +87,7 @@ func (s *asks) begin(a *attempt, cred gateway.Credential) (k *ask, isNew bool) {
 }
 
 // forget drops what is over.
-func (s *asks) forget(now time.Time) {
+func (s *Asks) forget(now time.Time) {
 	for id, k := range s.each {
 		if !k.ended.IsZero() && now.Sub(k.ended) > outcomeKept {
 			delete(s.each, id)
@@ -102,7 +104,7 @@ func (s *asks) forget(now time.Time) {
 }
 
 // take claims the one answer to an ask.
-func (s *asks) take(id gateway.AttemptID) (*ask, error) {
+func (s *Asks) take(id gateway.AttemptID) (*ask, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.forget(time.Now())
@@ -118,7 +120,7 @@ func (s *asks) take(id gateway.AttemptID) (*ask, error) {
 }
 
 // takeAll claims the answers to all asks at a door; "": at any.
-func (s *asks) takeAll(door gateway.DoorID) (list []*ask) {
+func (s *Asks) takeAll(door gateway.DoorID) (list []*ask) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.each {
@@ -138,7 +140,7 @@ func (k *ask) answer() {
 }
 
 // settle gives an ask its outcome.
-func (s *asks) settle(k *ask, o Outcome) {
+func (s *Asks) settle(k *ask, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k.outcome, k.ended = o, time.Now()
@@ -146,7 +148,7 @@ func (s *asks) settle(k *ask, o Outcome) {
 }
 
 // drop takes back an ask of which nobody could be told.
-func (s *asks) drop(k *ask) {
+func (s *Asks) drop(k *ask) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.each, k.attempt.ID)
@@ -186,96 +188,96 @@ func (a *attempt) askFirst(g gateway.GrantRecord, p gateway.Policy) gateway.Reas
 }
 
 // ask tells the residents of an attempt that would open, and lets it wait.
-func (c *Controller) ask(ctx context.Context, a *attempt, cred gateway.Credential) Outcome {
+func (s *Asks) ask(ctx context.Context, a *attempt, cred gateway.Credential) Outcome {
 	denied := Outcome{Decision: gateway.Decision{Reason: gateway.NotApproved, Grant: a.Grant}, Attempt: a.ID}
-	k, isNew := c.asks.begin(a, cred)
+	k, isNew := s.begin(a, cred)
 	if k == nil {
-		c.denials.add(ctx, c, a.denial(gateway.NotApproved), a.At)
+		s.c.denials.add(ctx, s.c, a.denial(gateway.NotApproved), a.At)
 		return denied
 	}
 	pending := Outcome{Decision: denied.Decision, Attempt: k.attempt.ID, Pending: true}
 	if isNew {
 		e := gateway.ApprovalAsked.Of(a.Attempt)
 		e.Sub = a.sub
-		if err := c.ledger.Follow(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record.AppendAt(a.At, e) }); err != nil {
-			c.log.Error("residents cannot be asked: the door stays shut", "door", a.Door, "attempt", a.ID, "err", err)
-			c.asks.drop(k)
-			c.denials.later(a.denial(gateway.Fault), a.At)
+		if err := s.c.ledger.Follow(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record.AppendAt(a.At, e) }); err != nil {
+			s.c.log.Error("residents cannot be asked: the door stays shut", "door", a.Door, "attempt", a.ID, "err", err)
+			s.drop(k)
+			s.c.denials.later(a.denial(gateway.Fault), a.At)
 			denied.Reason = gateway.Fault
 			return denied
 		}
-		c.asks.mu.Lock()
+		s.mu.Lock()
 		if !k.answered {
-			k.timer = time.AfterFunc(time.Until(k.until), func() { c.silent(k) })
+			k.timer = time.AfterFunc(time.Until(k.until), func() { s.silent(k) })
 		}
-		c.asks.mu.Unlock()
+		s.mu.Unlock()
 	}
 	if a.Reader != gateway.ReaderLAN && a.Reader != gateway.ReaderApp {
-		c.doors.Show(a.Door, gateway.SignalWait)
+		s.c.doors.Show(a.Door, gateway.SignalWait)
 	}
 	return pending
 }
 
 // silent takes the residents' silence for the answer that the policy says.
-func (c *Controller) silent(k *ask) {
-	c.beside.start(func() {
-		if _, err := c.asks.take(k.attempt.ID); err != nil {
+func (s *Asks) silent(k *ask) {
+	s.c.beside.start(func() {
+		if _, err := s.take(k.attempt.ID); err != nil {
 			return
 		}
 		if k.silence == gateway.SilenceOpens {
-			c.letIn(context.Background(), k)
+			s.letIn(context.Background(), k)
 			return
 		}
-		c.refuse(context.Background(), k, gateway.NotApproved)
+		s.refuse(context.Background(), k, gateway.NotApproved)
 	})
 }
 
 // Approve takes a resident's yes ("": whoever is at the console). The first answer counts. It
 // returns when the attempt was judged again, as a whole, and the door is released if it is still
-// good: see Asked.
-func (c *Controller) Approve(ctx context.Context, id gateway.AttemptID, by gateway.ResidentID) error {
-	k, err := c.asks.take(id)
+// good: see Outcome.
+func (s *Asks) Approve(ctx context.Context, id gateway.AttemptID, by gateway.ResidentID) error {
+	k, err := s.take(id)
 	if err != nil {
 		return err
 	}
 	given := gateway.ApprovalGiven.Of(k.attempt.Attempt)
 	given.Resident = by
 	k.attempt.said = []gateway.Event{given}
-	c.letIn(context.WithoutCancel(ctx), k)
+	s.letIn(context.WithoutCancel(ctx), k)
 	return nil
 }
 
 // Deny takes a resident's no. It keeps the grant out of all doors as a veto does.
-func (c *Controller) Deny(ctx context.Context, id gateway.AttemptID, by gateway.ResidentID) error {
-	k, err := c.asks.take(id)
+func (s *Asks) Deny(ctx context.Context, id gateway.AttemptID, by gateway.ResidentID) error {
+	k, err := s.take(id)
 	if err != nil {
 		return err
 	}
 	denied := gateway.ApprovalDenied.Of(k.attempt.Attempt)
 	denied.Resident = by
 	k.attempt.said = []gateway.Event{denied}
-	c.knocks.deny(k.as)
-	c.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
+	s.c.knocks.deny(k.as)
+	s.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
 	return nil
 }
 
 // letIn judges an attempt again, which residents have approved.
-func (c *Controller) letIn(ctx context.Context, k *ask) {
+func (s *Asks) letIn(ctx context.Context, k *ask) {
 	a := k.attempt
 	a.approved, a.again = true, true
-	o := c.presentOnce(ctx, a, k.cred)
-	c.conclude(ctx, a, o)
-	c.asks.settle(k, o)
+	o := s.c.presentOnce(ctx, a, k.cred)
+	s.c.conclude(ctx, a, o)
+	s.settle(k, o)
 }
 
 // refuse ends an attempt that was not approved.
-func (c *Controller) refuse(ctx context.Context, k *ask, reason gateway.Reason) {
+func (s *Asks) refuse(ctx context.Context, k *ask, reason gateway.Reason) {
 	a := k.attempt
-	a.At = c.clock.Read()
+	a.At = s.c.clock.Read()
 	a.tellSaid(ctx)
-	c.denials.add(ctx, c, a.denial(reason), a.At)
-	c.doors.Show(a.Door, gateway.SignalDenied)
-	c.asks.settle(k, Outcome{Decision: gateway.Decision{Reason: reason, Grant: a.Grant}, Attempt: a.ID})
+	s.c.denials.add(ctx, s.c, a.denial(reason), a.At)
+	s.c.doors.Show(a.Door, gateway.SignalDenied)
+	s.settle(k, Outcome{Decision: gateway.Decision{Reason: reason, Grant: a.Grant}, Attempt: a.ID})
 }
 
 // tellSaid records what residents said of an attempt that is refused.
@@ -289,23 +291,23 @@ func (a *attempt) tellSaid(ctx context.Context) {
 }
 
 // endAsks ends all that waits, when the gateway stops.
-func (c *Controller) endAsks(ctx context.Context) {
-	c.asks.mu.Lock()
-	c.asks.stopped = true
-	c.asks.mu.Unlock()
-	for _, k := range c.asks.takeAll("") {
-		c.refuse(context.WithoutCancel(ctx), k, gateway.NotApproved)
+func (s *Asks) end(ctx context.Context) {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	for _, k := range s.takeAll("") {
+		s.refuse(context.WithoutCancel(ctx), k, gateway.NotApproved)
 	}
 }
 
-// Asked tells what came of an attempt for which residents were asked. While they are, the outcome is
+// Outcome tells what came of an attempt for which residents were asked. While they are, the outcome is
 // Pending, and settled is closed when that ends. found is false where nobody was asked, or too long
 // ago.
-func (c *Controller) Asked(id gateway.AttemptID) (door gateway.DoorID, o Outcome, settled <-chan struct{}, found bool) {
-	c.asks.mu.Lock()
-	defer c.asks.mu.Unlock()
-	c.asks.forget(time.Now())
-	k := c.asks.each[id]
+func (s *Asks) Outcome(id gateway.AttemptID) (door gateway.DoorID, o Outcome, settled <-chan struct{}, found bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.forget(time.Now())
+	k := s.each[id]
 	if k == nil {
 		return "", o, nil, false
 	}
@@ -325,20 +327,20 @@ type Waiting struct {
 }
 
 // AtDoor tells who waits at a door; of several, whose time ends first. nil: nobody does.
-func (c *Controller) AtDoor(door gateway.DoorID) (w *Waiting) {
+func (s *Asks) AtDoor(door gateway.DoorID) (w *Waiting) {
 	earlier := func(n Waiting) {
 		if w == nil || n.Until.Before(w.Until) {
 			w = &n
 		}
 	}
-	c.asks.mu.Lock()
-	for id, k := range c.asks.each {
+	s.mu.Lock()
+	for id, k := range s.each {
 		if !k.answered && k.attempt.Door == door {
 			earlier(Waiting{id, k.attempt.Grant, k.until, true})
 		}
 	}
-	c.asks.mu.Unlock()
-	for _, n := range c.knocks.waiting(door) {
+	s.mu.Unlock()
+	for _, n := range s.c.knocks.waiting(door) {
 		earlier(n)
 	}
 	return w

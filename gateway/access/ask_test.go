@@ -32,7 +32,7 @@ func (h *house) presents(text string) access.Outcome {
 // became holds what came of an attempt against a reason; "" is granted.
 func (h *house) became(id gateway.AttemptID, want gateway.Reason) {
 	h.t.Helper()
-	door, o, settled, found := h.Asked(id)
+	door, o, settled, found := h.Asks.Outcome(id)
 	if !found || door != "front" || o.Pending || o.Granted != (want == "") || o.Reason != want {
 		h.t.Errorf("it became %+v (found %v), want %q", o, found, want)
 	}
@@ -51,13 +51,13 @@ func TestAskFirst(t *testing.T) {
 		if got := h.doors.Shown(); !slices.Equal(got, []gateway.Signal{gateway.SignalWait}) {
 			h.t.Errorf("shown %v", got)
 		}
-		if w := h.AtDoor("front"); w == nil || w.Attempt != id || !w.Asks || time.Until(w.Until) != time.Minute {
+		if w := h.Asks.AtDoor("front"); w == nil || w.Attempt != id || !w.Asks || time.Until(w.Until) != time.Minute {
 			h.t.Errorf("at the door: %+v", w)
 		}
 		if n, in := h.used("g1"), len(h.doors.Released()); n+in != 0 {
 			h.t.Errorf("used %d, let in %d before anybody approved", n, in)
 		}
-		h.check(h.Approve(h.t.Context(), id, "ada"))
+		h.check(h.Asks.Approve(h.t.Context(), id, "ada"))
 		h.became(id, "")
 		h.told(gateway.ApprovalAsked, gateway.ApprovalGiven, gateway.AccessGranted)
 		for _, e := range h.events() {
@@ -65,7 +65,7 @@ func TestAskFirst(t *testing.T) {
 				h.t.Errorf("%+v", e)
 			}
 		}
-		for _, answer := range []func(context.Context, gateway.AttemptID, gateway.ResidentID) error{h.Approve, h.Deny} {
+		for _, answer := range []func(context.Context, gateway.AttemptID, gateway.ResidentID) error{h.Asks.Approve, h.Asks.Deny} {
 			if err := answer(h.t.Context(), id, "bob"); !errors.Is(err, access.ErrAnswered) {
 				h.t.Errorf("the second answer: %v", err)
 			}
@@ -73,11 +73,11 @@ func TestAskFirst(t *testing.T) {
 				h.t.Errorf("of nobody: %v", err)
 			}
 		}
-		if n := len(h.doors.Released()); n != 1 || h.used("g1") != 1 || h.AtDoor("front") != nil {
+		if n := len(h.doors.Released()); n != 1 || h.used("g1") != 1 || h.Asks.AtDoor("front") != nil {
 			h.t.Errorf("let in %d times, used %d", n, h.used("g1"))
 		}
 		time.Sleep(4 * time.Minute)
-		if _, _, _, found := h.Asked(id); found {
+		if _, _, _, found := h.Asks.Outcome(id); found {
 			h.t.Error("the outcome is kept for ever")
 		}
 	})
@@ -89,9 +89,9 @@ func TestAskFirst_FirstAnswerCounts(t *testing.T) {
 		id := h.asks(h.grant("g1", nil))
 		results := make(chan error)
 		for i := range 20 {
-			answer := h.Approve
+			answer := h.Asks.Approve
 			if i%2 == 1 {
-				answer = h.Deny
+				answer = h.Asks.Deny
 			}
 			go func() { results <- answer(h.t.Context(), id, "ada") }()
 		}
@@ -115,7 +115,7 @@ func TestI7_DeniedIsVetoed(t *testing.T) {
 		both := func(g *gateway.Grant) { g.Doors = []gateway.DoorID{"front", "side"} }
 		text := h.grant("g1", both)
 		id := h.asks(text)
-		h.check(h.Deny(h.t.Context(), id, "ada"))
+		h.check(h.Asks.Deny(h.t.Context(), id, "ada"))
 		h.became(id, gateway.Vetoed)
 		h.told(gateway.ApprovalAsked, gateway.ApprovalDenied, gateway.AccessDenied)
 		for _, door := range []gateway.DoorID{"front", "side"} {
@@ -140,13 +140,13 @@ func TestAskFirst_Silence(t *testing.T) {
 			id := h.asks(h.grant("g1", nil))
 			time.Sleep(time.Minute - time.Second)
 			synctest.Wait()
-			if _, o, _, _ := h.Asked(id); !o.Pending {
+			if _, o, _, _ := h.Asks.Outcome(id); !o.Pending {
 				h.t.Errorf("before their time is over: %+v", o)
 			}
 			time.Sleep(time.Second)
 			synctest.Wait()
 			h.became(id, want)
-			if err := h.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrAnswered) {
+			if err := h.Asks.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrAnswered) {
 				h.t.Errorf("an approval after that: %v", err)
 			}
 			if in := len(h.doors.Released()); in != h.used("g1") || (in == 1) != (want == "") {
@@ -191,7 +191,7 @@ func TestAskFirst_JudgedAgain(t *testing.T) {
 				id := h.asks(text)
 				tc.change(h)
 				before := len(h.doors.Released())
-				h.check(h.Approve(h.t.Context(), id, "ada"))
+				h.check(h.Asks.Approve(h.t.Context(), id, "ada"))
 				h.became(id, tc.want)
 				if n := len(h.doors.Released()); n != before {
 					h.t.Error("it was let in")
@@ -216,7 +216,7 @@ func TestAskFirst_PIN(t *testing.T) {
 		if again := types(); !first.Pending || again.Attempt != first.Attempt || !again.Pending {
 			h.t.Errorf("%+v, then %+v", first, again)
 		}
-		h.check(h.Approve(h.t.Context(), first.Attempt, ""))
+		h.check(h.Asks.Approve(h.t.Context(), first.Attempt, ""))
 		h.became(first.Attempt, "")
 		h.doors.Pass("front")
 		second := types()
@@ -224,7 +224,7 @@ func TestAskFirst_PIN(t *testing.T) {
 		if h.check(err); !found {
 			h.t.Fatal("no grant")
 		}
-		h.check(h.Approve(h.t.Context(), second.Attempt, "ada"))
+		h.check(h.Asks.Approve(h.t.Context(), second.Attempt, "ada"))
 		h.became(second.Attempt, gateway.Revoked)
 		check := func(tx access.Tx) error {
 			if th := tx.House.Throttle("front-pad"); th.Failures != 0 {
@@ -263,7 +263,7 @@ func TestI2_FloodOfAsks(t *testing.T) {
 		if o := h.Present(h.t.Context(), "front", "front-pad", gateway.PINCredential{PIN: pin}); !o.Pending {
 			h.t.Errorf("home's %s: %+v", home, o)
 		}
-		h.check(h.Approve(h.t.Context(), ids[0], "ada"))
+		h.check(h.Asks.Approve(h.t.Context(), ids[0], "ada"))
 		h.became(ids[0], "")
 		time.Sleep(time.Hour)
 		h.asks(h.grant("later", nil))
@@ -281,7 +281,7 @@ func TestAskFirst_Veto(t *testing.T) {
 			h.t.Error("nobody at the front door")
 		}
 		h.became(id, gateway.Vetoed)
-		if err := h.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrAnswered) {
+		if err := h.Asks.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrAnswered) {
 			h.t.Errorf("an approval after that: %v", err)
 		}
 		if o := h.presents(h.grant("g2", nil)); o.Reason != gateway.Vetoed {
@@ -297,13 +297,13 @@ func TestAskFirst_Restart(t *testing.T) {
 		id := h.asks(text)
 		old := h.Controller
 		h.stop()
-		if err := old.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrAnswered) {
+		if err := old.Asks.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrAnswered) {
 			h.t.Errorf("an approval at the stop: %v", err)
 		}
 		h.start()
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
-		if err := h.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrNotAsked) {
+		if err := h.Asks.Approve(h.t.Context(), id, "ada"); !errors.Is(err, access.ErrNotAsked) {
 			h.t.Errorf("an approval after the restart: %v", err)
 		}
 		if n := len(h.doors.Released()) + h.used("g1"); n != 0 {
@@ -329,7 +329,7 @@ func TestF10_CommandsAsk(t *testing.T) {
 			h.t.Errorf("%+v, then %+v", one, again)
 		}
 		time.Sleep(20 * time.Second)
-		h.check(h.Approve(h.t.Context(), one.Attempt, "ada"))
+		h.check(h.Asks.Approve(h.t.Context(), one.Attempt, "ada"))
 		h.became(one.Attempt, "")
 		h.doors.Pass("front")
 		two := command("two")
@@ -347,7 +347,7 @@ func TestAskFirst_Retry(t *testing.T) {
 	live(t, mustApprove, func(h *house) {
 		text := h.grant("g1", nil)
 		id := h.asks(text)
-		h.check(h.Approve(h.t.Context(), id, "ada"))
+		h.check(h.Asks.Approve(h.t.Context(), id, "ada"))
 		h.doors.Secure("front")
 		if o := h.presents(text); !o.Granted || o.Attempt != id {
 			h.t.Errorf("the retry: %+v", o)

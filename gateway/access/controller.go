@@ -55,6 +55,7 @@ type Rules struct {
 // Controller decides. Its methods are safe for concurrent use.
 type Controller struct {
 	Nonces Nonces
+	Asks   Asks
 
 	documents
 	ledger Ledger
@@ -66,7 +67,6 @@ type Controller struct {
 	throttles throttles
 	denials   denials
 	knocks    knocks
-	asks      asks
 	interlock interlock
 	rotated   func(gateway.IssuerID)
 	born      time.Duration // since boot: commands from before are not this process's (F10)
@@ -93,6 +93,7 @@ type Opts struct {
 func New(o Opts) *Controller {
 	c := &Controller{documents: documents{tokens: o.Tokens, clock: o.Clock, mac: o.MAC}, ledger: o.Ledger, doors: o.Doors, log: o.Log,
 		ready: make(chan struct{}), stopping: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot}
+	c.Asks.c = c
 	c.denials.wake = make(chan struct{}, 1)
 	c.SetRules(o.Rules)
 	return c
@@ -106,7 +107,7 @@ type Outcome struct {
 	gateway.Decision
 	Attempt     gateway.AttemptID
 	ReleaseTime time.Duration // when granted
-	Pending     bool          // residents are asked: see Controller.Asked
+	Pending     bool          // residents are asked: see Asks.Outcome
 }
 
 // Present decides on a credential at a door and, if it is granted, releases it. It
@@ -119,7 +120,7 @@ func (c *Controller) Present(ctx context.Context, door gateway.DoorID, reader ga
 		return o
 	}
 	if o.Reason == gateway.NotApproved && a.asking != gateway.ApprovalOff {
-		if o = c.ask(ctx, a, cred); o.Pending {
+		if o = c.Asks.ask(ctx, a, cred); o.Pending {
 			return o
 		}
 	}

@@ -186,13 +186,13 @@ func (c *Controller) Ring(door gateway.DoorID) {
 // the next three minutes. Who asks there is denied. It reports false where nobody knocks or asks, or
 // is let in already.
 func (c *Controller) Veto(ctx context.Context, door gateway.DoorID) bool {
-	asking := c.asks.takeAll(door)
+	asking := c.Asks.takeAll(door)
 	for _, k := range asking {
 		c.knocks.deny(k.as)
 	}
 	somebody := c.vetoKnocks(door, len(asking) > 0)
 	for _, k := range asking {
-		c.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
+		c.Asks.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
 	}
 	return somebody
 }

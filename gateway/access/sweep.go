@@ -29,7 +29,7 @@ func (c *Controller) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			close(c.stopping)
 			c.beside.finish()
-			c.endAsks(ctx)
+			c.Asks.end(ctx)
 			c.denials.flush(ctx, c)
 			return nil
 		case <-c.denials.wake:

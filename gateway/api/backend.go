@@ -16,6 +16,7 @@ import (
 // name what exists. Acts take the Caller, so that their events name the resident who did it.
 type Backend struct {
 	Doors     DoorService
+	Attempts  AttemptService
 	Grants    GrantService
 	Record    RecordService
 	Issuers   IssuerService
@@ -29,8 +30,8 @@ type Backend struct {
 type DoorService interface {
 	// List is what is known of each door, without waiting for any.
 	List() []Door
-	// Attempt judges a credential and, if it is good, releases the door; "" grants.
-	Attempt(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, c gateway.Credential) (Granted, gateway.Reason, error)
+	// Attempt judges a credential and, if it is good, releases the door.
+	Attempt(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, c gateway.Credential) (Verdict, error)
 	// Nonce is a challenge for a proof, for one client address.
 	Nonce(addr string) (Nonce, error)
 	// Veto keeps whoever knocks at a door out; nobody knocks: 409.
@@ -45,6 +46,7 @@ type GrantService interface {
 	List(ctx context.Context, after gateway.GrantID, limit int) ([]Grant, error)
 	Get(context.Context, gateway.GrantID) (Grant, error)
 	// Make makes a grant at home, and gives its PIN this once. A resident that it names must exist.
+	// ApprovalSilence is "" where nobody is asked.
 	Make(ctx context.Context, by Caller, req GrantRequest) (GrantMade, error)
 	// Revoke ends a grant made at home, and blocks a third party's here.
 	Revoke(ctx context.Context, by Caller, id gateway.GrantID) error

@@ -198,6 +198,22 @@ var each = []struct {
 	{"POST", "/v1/restore", "SQLite format 3", 204, ""},
 	{"POST", "/v1/restore", "what is this", 400, "no backup"},
 
+	{"POST", "stranger:/v1/doors/front/attempts", `{"grant":"ask","proof":"p"}`, 202, `{"attempt":"a1","decision":"pending"}`},
+	{"GET", "stranger:/v1/attempts/a1", "", 200, `"decision":"pending"`},
+	{"GET", "stranger:/v1/attempts/a1?wait=9", "", 400, "0 to 8"},
+	{"GET", "stranger:/v1/attempts/nosuch?wait=1", "", 404, "nosuch"},
+	{"POST", "/v1/attempts/nosuch/approve", "", 404, "a1"},
+	{"POST", "/v1/attempts/nosuch/deny", "", 404, "a1"},
+	{"POST", "/v1/attempts/a1/approve", "", 204, ""},
+	{"POST", "/v1/attempts/a1/approve", "", 409, "answered"},
+	{"GET", "stranger:/v1/attempts/a1?wait=8", "", 200, `"decision":"granted"`},
+	{"POST", "/v1/attempts/a1/deny", "", 409, "answered"},
+	{"POST", "/v1/attempts/a2/deny", "", 204, ""},
+	{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true,"approval":"maybe"}`, 400, "approval"},
+	{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true,"approval":"ask","approval_silence":"what"}`, 400, "approval_silence"},
+	{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true,"approval_silence":"deny"}`, 400, "nobody is asked"},
+	{"POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true,"resident":"r1","approval":"ask"}`, 400, "own PIN"},
+
 	{"POST", "/v1/sim/contact", `{"door":"front","state":"open"}`, 204, ""},
 	{"POST", "/v1/sim/contact", `{"door":"nosuch","state":"open"}`, 404, "front"},
 	{"POST", "/v1/sim/keys", `{"reader":"pad","keys":"1#"}`, 204, ""},
@@ -243,7 +259,7 @@ func TestConformance(t *testing.T) {
 	want := []string{"veto front by r1", "lift pad by r1", "close window by socket", "remove guest by guest", "grant g2 by r1", "grant g2 by socket", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
 		"pause all by socket", "pause until 2090-01-01T00:00:00Z colis-x.example by r1", "pause until 2090-01-01T00:00:00Z all by socket",
 		"pause from 2089-01-01T00:00:00Z until 2090-01-01T00:00:00Z home but [home/g1] all by socket", "resume all by socket",
-		"duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1"}
+		"duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1", "approve a1 by socket", "deny a2 by socket"}
 	if got := acts; !slices.Equal(got, want) {
 		t.Errorf("acts %q, want %q", got, want)
 	}

@@ -45,7 +45,7 @@ var ErrFake = errors.New("it is broken")
 
 // Backend gives the fake as what Server asks.
 func (f *Fake) Backend() Backend {
-	return Backend{fakeDoors{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}}
+	return Backend{fakeDoors{f}, fakeAttempts{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}}
 }
 
 // Acts lists what was done: "revoke home/g1 by r1".
@@ -118,6 +118,7 @@ func known(what, name string, there ...string) error {
 
 type (
 	fakeDoors     struct{ *Fake }
+	fakeAttempts  struct{ *Fake }
 	fakeGrants    struct{ *Fake }
 	fakeRecord    struct{ *Fake }
 	fakeIssuers   struct{ *Fake }
@@ -134,12 +135,44 @@ func (fakeDoors) List() []Door {
 	return []Door{{ID: "front", Name: "Front door", Strike: &strike, Contact: &contact, Health: []gateway.Ailment{}}}
 }
 
-// Attempt lets residents in, and whoever presents "good".
-func (f fakeDoors) Attempt(_ context.Context, door gateway.DoorID, _ gateway.ReaderID, c gateway.Credential) (Granted, gateway.Reason, error) {
+// Attempt lets residents in, and whoever presents "good"; whoever presents "ask" has to wait.
+func (f fakeDoors) Attempt(_ context.Context, door gateway.DoorID, _ gateway.ReaderID, c gateway.Credential) (Verdict, error) {
 	if g, ok := c.(gateway.GrantCredential); ok && g.Text.Reveal() != "good" {
-		return Granted{}, gateway.UnknownCredential, nil
+		if g.Text.Reveal() == "ask" {
+			return Verdict{Reason: gateway.NotApproved, Pending: "a1"}, nil
+		}
+		return Verdict{Reason: gateway.UnknownCredential}, nil
 	}
-	return Granted{"granted", door, "4s", "a1"}, "", nil
+	return Verdict{Granted: Granted{"granted", door, "4s", "a1"}}, nil
+}
+
+// Outcome is pending until somebody answers.
+func (f fakeAttempts) Outcome(id gateway.AttemptID) (AttemptOutcome, <-chan struct{}, error) {
+	err := known("attempt", string(id), "a1")
+	for _, a := range f.Acts() {
+		if strings.HasPrefix(a, "approve ") {
+			return AttemptOutcome{Attempt: id, Decision: "granted", Door: "front", ReleaseTime: "4s"}, nil, err
+		}
+	}
+	return AttemptOutcome{Attempt: id, Decision: "pending"}, make(chan struct{}), err
+}
+
+func (f fakeAttempts) Approve(_ context.Context, by Caller, id gateway.AttemptID) error {
+	return f.answer(by, "approve", id)
+}
+
+func (f fakeAttempts) Deny(_ context.Context, by Caller, id gateway.AttemptID) error {
+	return f.answer(by, "deny", id)
+}
+
+// answer takes the first answer to each attempt.
+func (f fakeAttempts) answer(by Caller, what string, id gateway.AttemptID) error {
+	for _, a := range f.Acts() {
+		if (strings.HasPrefix(a, "approve "+string(id)+" ") || strings.HasPrefix(a, "deny "+string(id)+" ")) && !f.lax.Load() {
+			return Fail(http.StatusConflict, "answered", "attempt %s is answered already", id)
+		}
+	}
+	return f.act(by, what, string(id), "a1", "a2")
 }
 
 func (f fakeDoors) Nonce(string) (Nonce, error) {

@@ -32,6 +32,9 @@ var rights = map[string]string{
 	"GET /v1/doors/{door}":            "rgi",
 	"POST /v1/doors/{door}/attempts":  "rg", // with {}: a grant is everybody's
 	"POST /v1/doors/{door}/veto":      "r",
+	"GET /v1/attempts/{id}":           "*",
+	"POST /v1/attempts/{id}/approve":  "r",
+	"POST /v1/attempts/{id}/deny":     "r",
 	"POST /v1/readers/{reader}/lift":  "r",
 	"GET /v1/status":                  "ri",
 	"GET /v1/events":                  "rg",

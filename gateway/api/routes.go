@@ -33,7 +33,7 @@ func (s *Server) routes(sim Sim) []route {
 		{may: paired, Route: web.Route{Method: "GET", Path: "/v1/doors/{door}", Summary: "One door",
 			Responses: map[int]any{200: Door{}, 404: gateway.Problem{}}}, answer: s.door},
 		{may: anybody, Route: web.Route{Method: "POST", Path: "/v1/doors/{door}/attempts", Summary: "Present a grant with its proof; or, as a resident, ask to be let in",
-			Request: AttemptRequest{}, Responses: map[int]any{200: Granted{}, 403: Denied{}, 404: gateway.Problem{}}}, wish: doorUsers, answer: s.attempt},
+			Request: AttemptRequest{}, Responses: map[int]any{200: Granted{}, 202: Pending{}, 403: Denied{}, 404: gateway.Problem{}}}, wish: doorUsers, answer: s.attempt},
 		{may: residents, Route: web.Route{Method: "POST", Path: "/v1/doors/{door}/veto", Summary: "Say no to whoever knocks at the door (issuers with the policy knock)",
 			Responses: map[int]any{204: nil, 404: gateway.Problem{}, 409: gateway.Problem{}}}, answer: s.veto},
 		{may: residents, Route: web.Route{Method: "POST", Path: "/v1/readers/{reader}/lift", Summary: "End the lock-out of a reader and the pause of third parties' PINs and cards there",
@@ -43,6 +43,7 @@ func (s *Server) routes(sim Sim) []route {
 		{may: anybody, Route: web.Route{Method: "POST", Path: "/v1/mailbag", Summary: "Hand in grants and mailbox items, whoever carries them",
 			Request: mailbag{}, Responses: map[int]any{200: MailbagResults{}}}, limit: maxMailbag, answer: s.mailbag},
 	}
+	list = append(list, attempts{s.backend.Attempts, s.stop}.routes()...)
 	list = append(list, s.grantRoutes()...)
 	list = append(list, s.recordRoutes()...)
 	list = append(list, s.houseRoutes()...)

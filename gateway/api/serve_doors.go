@@ -73,18 +73,20 @@ func (s *Server) attempt(r *request) (Answer, error) {
 		return Answer{}, err
 	}
 	reader := gateway.ReaderApp
-	var cred gateway.Credential = gateway.ResidentCredential{Resident: r.caller.Resident, Guest: r.caller.who()&guests != 0}
+	var cred gateway.Credential = gateway.ResidentCredential{Resident: r.caller.Resident, Guest: r.caller.who()&guests != 0, Hold: req.Hold}
 	if isGrant {
 		reader, cred = gateway.ReaderLAN, gateway.GrantCredential{Text: secretOf(req.Grant), Proof: secretOf(req.Proof)}
 	}
-	granted, reason, err := s.backend.Doors.Attempt(r.Context(), d.ID, reader, cred)
-	if err != nil {
+	v, err := s.backend.Doors.Attempt(r.Context(), d.ID, reader, cred)
+	switch {
+	case err != nil:
 		return Answer{}, err
+	case v.Pending != "":
+		return reply(http.StatusAccepted, Pending{v.Pending, "pending"})
+	case v.Reason == "":
+		return reply(http.StatusOK, v.Granted)
 	}
-	if reason == "" {
-		return reply(200, granted)
-	}
-	return denied(reason.Code())
+	return denied(v.Reason.Code())
 }
 
 func secretOf(s *string) gateway.Secret {

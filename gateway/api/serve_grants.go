@@ -76,6 +76,11 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 	if !req.PIN && req.Card == "" && req.Holder == "" {
 		return Answer{}, web.BadRequest("nothing could present the grant: give it pin, card or holder")
 	}
+	approval, err := req.asks()
+	if err != nil {
+		return Answer{}, err
+	}
+	req.ApprovalSilence = string(approval)
 	made, err := s.backend.Grants.Make(r.Context(), r.caller, req)
 	if err != nil {
 		return Answer{}, err

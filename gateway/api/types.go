@@ -85,6 +85,7 @@ type Door struct {
 	// Health is why the door is unwell, so that third parties are refused: keys as
 	// contact.fault, lock.jammed.
 	Health []gateway.Ailment `json:"health"`
+	Knock  *Knock            `json:"knock"` // who waits there for the residents; null: nobody
 }
 
 // Doors is a list of doors.
@@ -92,11 +93,13 @@ type Doors struct {
 	Doors []Door `json:"doors"`
 }
 
-// AttemptRequest presents a grant with its proof; {} is a resident's own wish. A member
-// that is there, be it empty, makes it a grant's.
+// AttemptRequest presents a grant with its proof; without both it is a resident's own wish. One of
+// them that is there, be it empty, makes it a grant's.
 type AttemptRequest struct {
 	Grant *string `json:"grant,omitempty"`
 	Proof *string `json:"proof,omitempty"`
+	// Hold is a resident's: it insists, although another door of the interlock is not closed and secured.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // Granted answers an attempt.

@@ -18,7 +18,9 @@ type doorService struct{ g *Gateway }
 func (s doorService) List() []api.Door {
 	list := []api.Door{}
 	for _, d := range s.g.house {
-		list = append(list, doorOf(s.g.view(d.ID)))
+		door := doorOf(s.g.view(d.ID))
+		door.Knock = s.g.knockAt(d.ID)
+		list = append(list, door)
 	}
 	return list
 }
@@ -39,10 +41,14 @@ func doorOf(s gateway.DoorView) api.Door {
 }
 
 // Attempt implements api.DoorService.
-func (s doorService) Attempt(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, c gateway.Credential) (api.Granted, gateway.Reason, error) {
+func (s doorService) Attempt(ctx context.Context, door gateway.DoorID, reader gateway.ReaderID, c gateway.Credential) (api.Verdict, error) {
 	// A phone that hangs up does not undo what was decided.
 	out := s.g.access.Present(context.WithoutCancel(ctx), door, reader, c)
-	return api.Granted{Decision: "granted", Door: door, ReleaseTime: out.ReleaseTime.String(), Attempt: out.Attempt}, out.Reason, nil
+	v := api.Verdict{Reason: out.Reason, Granted: api.Granted{Decision: "granted", Door: door, ReleaseTime: out.ReleaseTime.String(), Attempt: out.Attempt}}
+	if out.Pending {
+		v.Pending = out.Attempt
+	}
+	return v, nil
 }
 
 // Nonce implements api.DoorService.

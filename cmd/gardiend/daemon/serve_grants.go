@@ -73,7 +73,8 @@ func (g *Gateway) noGrant(ctx context.Context, id gateway.GrantID) error {
 
 // Make implements api.GrantService.
 func (s grantService) Make(ctx context.Context, by api.Caller, req api.GrantRequest) (api.GrantMade, error) {
-	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, Holder: req.Holder, Owner: req.Resident, By: by.Resident}
+	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, Holder: req.Holder, Owner: req.Resident, By: by.Resident,
+		Approval: gateway.Approval(req.ApprovalSilence)}
 	if h.Owner != "" {
 		if err := s.g.residents.Known(ctx, h.Owner); err != nil {
 			return api.GrantMade{}, asProblem(err)

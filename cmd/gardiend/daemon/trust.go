@@ -91,6 +91,9 @@ func rules(cfg *configs.Config) access.Rules {
 			r.Sharers[d]++
 		}
 	}
+	for _, d := range cfg.Interlock {
+		r.Interlock = append(r.Interlock, gateway.DoorID(d))
+	}
 	for _, d := range cfg.Readers {
 		scans := d.Kind == "scanner" || d.Driver == "serial" || d.Driver == "sim"
 		r.Readers[gateway.DoorID(d.Door)] = append(r.Readers[gateway.DoorID(d.Door)],

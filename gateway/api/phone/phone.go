@@ -1,5 +1,5 @@
-// Package phone is a resident's device for tests: it pairs, keeps its key, and signs its acts
-// (contract §5, RFC 9449).
+// Package phone is somebody's device for tests: a resident's pairs, keeps its key, and signs its acts
+// (contract §5, RFC 9449); a courier's presents a grant with a proof (contract §2).
 package phone
 
 import (
@@ -16,7 +16,9 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
+	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/gateway/tokens"
 )
@@ -209,4 +211,33 @@ func (p *Phone) Stream(ctx context.Context, after int64) (*http.Response, error)
 		err = fmt.Errorf("stream: %s", res.Status)
 	}
 	return res, err
+}
+
+// Present shows a grant at a door with the proof that the phone's key is its holder's (A7). It needs
+// no pairing.
+func (p *Phone) Present(ctx context.Context, door, grant string) (Answer, error) {
+	var info api.Info
+	var nonce api.Nonce
+	for _, q := range []struct {
+		method, path string
+		want         int
+		into         any
+	}{{http.MethodGet, "/v1/info", http.StatusOK, &info}, {http.MethodPost, "/v1/nonces", http.StatusCreated, &nonce}} {
+		a, err := p.send(ctx, q.method, q.path, "", nil)
+		if err != nil || a.Status != q.want {
+			return a, err
+		}
+		if err := a.Into(q.into); err != nil {
+			return a, err
+		}
+	}
+	proof, err := tokens.SignProof(p.Key, nonce.Nonce, info.ID, gateway.DoorID(door), grant, time.Now())
+	if err != nil {
+		return Answer{}, err
+	}
+	body, err := json.Marshal(api.AttemptRequest{Grant: &grant, Proof: &proof})
+	if err != nil {
+		return Answer{}, err
+	}
+	return p.send(ctx, http.MethodPost, "/v1/doors/"+door+"/attempts", string(body), nil)
 }
