@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"gardien/gateway/api"
 	"gardien/gateway/api/phone"
@@ -81,7 +82,7 @@ func courierPresents(name, door, file string) error {
 	if err != nil {
 		return err
 	}
-	a, err := p.Present(context.Background(), door, strings.TrimSpace(string(text)))
+	a, err := p.Present(context.Background(), door, strings.TrimSpace(string(text)), time.Now())
 	if err == nil {
 		fmt.Println(a.Status, strings.TrimSpace(a.Body))
 	}

@@ -50,6 +50,9 @@ func TestMain(m *testing.M) {
 		phoneMain()
 		os.Exit(0)
 	}
+	if os.Getenv(dayEnv) != "" {
+		os.Exit(dayMain())
+	}
 	testscript.Main(tidy{m}, map[string]func(){
 		"gardiend": func() { os.Exit(run(os.Args[1:], daemon.Options{OS: storyClock()})) },
 		"pairer":   pairer,

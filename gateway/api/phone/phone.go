@@ -213,9 +213,9 @@ func (p *Phone) Stream(ctx context.Context, after int64) (*http.Response, error)
 	return res, err
 }
 
-// Present shows a grant at a door with the proof that the phone's key is its holder's (A7). It needs
+// Present shows a grant at a door with the proof, signed at an instant, that the phone's key is its holder's (A7). It needs
 // no pairing.
-func (p *Phone) Present(ctx context.Context, door, grant string) (Answer, error) {
+func (p *Phone) Present(ctx context.Context, door, grant string, at time.Time) (Answer, error) {
 	var info api.Info
 	var nonce api.Nonce
 	for _, q := range []struct {
@@ -231,7 +231,7 @@ func (p *Phone) Present(ctx context.Context, door, grant string) (Answer, error)
 			return a, err
 		}
 	}
-	proof, err := tokens.SignProof(p.Key, nonce.Nonce, info.ID, gateway.DoorID(door), grant, time.Now())
+	proof, err := tokens.SignProof(p.Key, nonce.Nonce, info.ID, gateway.DoorID(door), grant, at)
 	if err != nil {
 		return Answer{}, err
 	}
