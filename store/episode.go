@@ -1,6 +1,10 @@
 package store
 
 import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -35,19 +39,55 @@ func (tx *core) episodeOf(e gateway.Event) (episode gateway.AttemptID) {
 			return open[len(open)-1].Episode
 		}
 	case slices.Contains(leafEvents, e.Type):
-		tx.get("leaf/"+string(e.Door), &episode)
+		episode = tx.s.head.leaves[e.Door]
 	}
 	return episode
 }
 
 // trackLeaf keeps the episode of a leaf that is open.
 func (tx *core) trackLeaf(e gateway.Event) {
-	switch key := "leaf/" + string(e.Door); {
-	case e.Type == gateway.DoorOpened && e.Episode != "":
-		tx.put(key, e.Episode)
-	case e.Type == gateway.DoorOpened, e.Type == gateway.DoorClosed:
-		tx.drop(key)
+	if e.Type == gateway.DoorOpened || e.Type == gateway.DoorClosed {
+		tx.s.head.leaves = tx.s.head.leaves.with(e)
 	}
+}
+
+// leaves is the episodes of those leaves that are open. It is never changed: a transaction that
+// fails goes back to the one before.
+type leaves map[gateway.DoorID]gateway.AttemptID
+
+// with gives what follows from an opening or a closing.
+func (l leaves) with(e gateway.Event) leaves {
+	next := maps.Clone(l)
+	if next == nil {
+		next = leaves{}
+	}
+	delete(next, e.Door)
+	if e.Type == gateway.DoorOpened && e.Episode != "" {
+		next[e.Door] = e.Episode
+	}
+	return next
+}
+
+// loadLeaves reads from the newest events which leaves were left open, and by whom.
+func (s *Store) loadLeaves() error {
+	s.head.leaves = nil
+	rows, err := s.conn.QueryContext(context.Background(), "SELECT body FROM events WHERE seq > ? AND ("+ofTypes(gateway.DoorOpened, gateway.DoorClosed)+") ORDER BY seq",
+		s.head.seq-tailEvents)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var body sql.RawBytes
+		var c canonical
+		if err := rows.Scan(&body); err != nil {
+			return err
+		}
+		if json.Unmarshal(body, &c) == nil { // Verify finds one that cannot be read
+			s.head.leaves = s.head.leaves.with(c.event())
+		}
+	}
+	return rows.Err()
 }
 
 // noteEntry keeps where the record has an entry whose release is over.

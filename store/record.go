@@ -23,6 +23,7 @@ type head struct {
 	hash [32]byte
 	up   int64 // the newest number of what goes up to issuers
 	n    int64 // durable commits so far
+	leaves
 }
 
 // savedHead is the head as of the last durable commit: a record whose tail was
@@ -141,7 +142,8 @@ func (tx *core) write(r gateway.Reading, e gateway.Event) {
 		tx.fail(err)
 		return
 	}
-	next := head{c.Seq, hash, tx.s.head.up, tx.s.head.n}
+	next := tx.s.head
+	next.seq, next.hash = c.Seq, hash
 	var up any
 	if tx.s.reports(e.Issuer) && !standsIn(tx.s) { // what a stand-in has goes up when it is in the database
 		next.up++

@@ -71,7 +71,7 @@ func TestSettings(t *testing.T) {
 	s := reopen(t, dir, nil)
 	fill(t, s, 1)
 	for pragma, want := range map[string]string{"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "secure_delete": "1",
-		"wal_autocheckpoint": "0", "user_version": "5"} {
+		"wal_autocheckpoint": "0", "user_version": "6"} {
 		var got string
 		if err := s.Conn().QueryRowContext(context.Background(), "PRAGMA "+pragma).Scan(&got); err != nil || got != want {
 			t.Errorf("%s is %q, want %q (%v)", pragma, got, want, err)

@@ -31,16 +31,21 @@ type toldGrant struct {
 var tellers = []gateway.EventType{gateway.AccessGranted, gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn,
 	gateway.IssuerPausedOn, gateway.IssuerResumed, gateway.DatabaseRestored, gateway.DatabaseRolledBack}
 
-// listen reads the record after an event. The type is the last member of an event as it is stored, which finds
-// the few that matter without reading the others' JSON.
-func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant, after, recent int64) (told, error) {
-	t := told{alive, map[gateway.IssuerID]bool{}, recent, map[gateway.GrantID]bool{}}
+// ofTypes is the condition that an event is of one of some types. The type is the last member of an
+// event as it is stored, which finds the few that matter without reading the others' JSON.
+func ofTypes(list ...gateway.EventType) string {
 	var or []string
-	for _, e := range tellers {
+	for _, e := range list {
 		end := fmt.Sprintf(`"type":"%s"}`, e)
 		or = append(or, fmt.Sprintf("substr(body, -%d) = '%s'", len(end), end))
 	}
-	rows, err := conn.QueryContext(context.Background(), "SELECT body FROM events WHERE seq > ? AND ("+strings.Join(or, " OR ")+") ORDER BY seq", after)
+	return strings.Join(or, " OR ")
+}
+
+// listen reads the record after an event.
+func listen(conn *sql.Conn, alive map[gateway.GrantID]*toldGrant, after, recent int64) (told, error) {
+	t := told{alive, map[gateway.IssuerID]bool{}, recent, map[gateway.GrantID]bool{}}
+	rows, err := conn.QueryContext(context.Background(), "SELECT body FROM events WHERE seq > ? AND ("+ofTypes(tellers...)+") ORDER BY seq", after)
 	if err != nil {
 		return t, err
 	}

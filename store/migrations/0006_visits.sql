@@ -57,9 +57,8 @@ CREATE INDEX grants_running ON grants (exp) WHERE ended = 0; -- for the sweep of
 CREATE INDEX pins_grant ON pins (iss, jti);
 
 -- Where the record has the entries whose release is over, by attempt: seq is that of the first
--- access_granted. The index is for what is past its retention.
+-- access_granted.
 CREATE TABLE entries (
   attempt TEXT PRIMARY KEY,
   seq     INTEGER NOT NULL
 ) WITHOUT ROWID;
-CREATE INDEX entries_seq ON entries (seq);

@@ -49,7 +49,7 @@ func countCost(dir string) {
 }
 
 // TestD6_CostOfAnOpening counts what an entry costs the disk: exactly one fsync before the
-// release, at most one after it, at most 16 KiB in all.
+// release, at most one after it, at most 18 KiB in all.
 func TestD6_CostOfAnOpening(t *testing.T) {
 	lib := filepath.Join(t.TempDir(), "shim.so")
 	built, err := powercut.BuildShim(filepath.Dir(lib))
@@ -98,7 +98,7 @@ func TestD6_CostOfAnOpening(t *testing.T) {
 	}
 	each := written / entries
 	t.Logf("%d entries: 1 fsync before the release, at most 1 after it, %d bytes each", entries, each)
-	if each > 16<<10 {
-		t.Errorf("%d bytes an entry, more than 16 KiB", each)
+	if each > 18<<10 {
+		t.Errorf("%d bytes an entry, more than 18 KiB", each)
 	}
 }
