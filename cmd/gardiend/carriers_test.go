@@ -12,6 +12,7 @@ import (
 
 // TestCarriersPage runs the worked example of configs/carriers.md, as it stands.
 func TestCarriersPage(t *testing.T) {
+	t.Parallel()
 	page, err := os.ReadFile("../../configs/carriers.md")
 	if err != nil {
 		t.Fatal(err)

@@ -40,6 +40,7 @@ var (
 //
 //	go test ./cmd/gardiend -run TestChaos -v -timeout 30m -args -chaos 150s -chaos-seed 2
 func TestChaos(t *testing.T) {
+	t.Parallel()
 	bin := buildAll(t)
 	t.Run("SQLite", func(t *testing.T) {
 		t.Parallel()

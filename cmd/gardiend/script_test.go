@@ -5,12 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +54,10 @@ func TestMain(m *testing.M) {
 	}
 	if os.Getenv(dayEnv) != "" {
 		os.Exit(dayMain())
+	}
+	// Stories wait far more than they compute; -parallel of the command line comes after, and wins.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
+		panic(err)
 	}
 	testscript.Main(tidy{m}, map[string]func(){
 		"gardiend": func() { os.Exit(run(os.Args[1:], daemon.Options{OS: storyClock()})) },
@@ -110,6 +116,7 @@ var build = sync.OnceValues(func() (dir string, err error) {
 })
 
 func TestStories(t *testing.T) {
+	t.Parallel()
 	p := storyParams(t)
 	p.Dir = "testdata/script"
 	testscript.Run(t, p)
