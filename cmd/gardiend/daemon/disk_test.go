@@ -2,7 +2,10 @@ package daemon
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,10 +19,43 @@ import (
 	"gardien/gateway"
 	"gardien/gateway/access"
 	"gardien/gateway/api"
+	"gardien/gateway/wallclock"
 	"gardien/store/powercut"
 )
 
-// TestD5_StartOnADeadCard starts the real gardiend on a disk that takes nothing. Residents come in,
+// deadEnv names the house of a child process on a disk that takes nothing; laterFile, in the house,
+// says how much later it is for that process.
+const (
+	deadEnv   = "GARDIEN_TEST_DEAD_CARD"
+	laterFile = "later"
+)
+
+// laterOS is the system's clocks, put forward.
+type laterOS struct {
+	wallclock.OS
+	file string
+}
+
+func (l laterOS) Now() (time.Time, time.Duration, string) {
+	wall, since, boot := l.OS.Now()
+	var later time.Duration
+	if b, err := os.ReadFile(l.file); err == nil {
+		later, _ = time.ParseDuration(string(b)) // half written: not yet
+	}
+	return wall.Add(later), since + later, boot
+}
+
+// runOnADeadCard is the child: a daemon that logs to standard error, until it is killed.
+func runOnADeadCard(dir string) {
+	sys, err := wallclock.NewSystem()
+	if err == nil {
+		err = Run(context.Background(), Options{Config: filepath.Join(dir, "g.yaml"), OS: laterOS{sys, filepath.Join(dir, laterFile)},
+			Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+	}
+	panic(fmt.Sprint("it ended: ", err))
+}
+
+// TestD5_StartOnADeadCard starts a daemon, a process of its own, on a disk that takes nothing. Residents come in,
 // nobody else does, and it says so; when the disk heals, all of it is in the record.
 func TestD5_StartOnADeadCard(t *testing.T) {
 	built, err := powercut.BuildShim(t.TempDir())
@@ -37,14 +73,10 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 	once := made.PIN.Reveal()
 	_, parcel := h.grant(t, 1, "front", "")
 	h.stop()
-	bin := filepath.Join(h.dir, "gardiend")
-	if out, err := exec.Command("go", "build", "-o", bin, "gardien/cmd/gardiend").CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	trace := powercut.Trace{Shim: built, Dir: h.cfg.Gateway.StateDir, Log: filepath.Join(h.dir, "io.log"), Fault: filepath.Join(h.dir, "fault")}
 	check(t, os.WriteFile(trace.Fault, []byte("any:EROFS:1"), 0o600))
-	cmd := exec.Command(bin, "--config", filepath.Join(h.dir, "g.yaml"))
-	cmd.Env = append(os.Environ(), trace.Env()...)
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(append(os.Environ(), trace.Env()...), deadEnv+"="+h.dir)
 	log := &signalled{want: "msg=ready", seen: make(chan struct{})}
 	cmd.Stderr = log
 	check(t, cmd.Start())
@@ -78,8 +110,13 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 		t.Errorf("a pause: %+v", done)
 	}
 	do("POST", "/v1/resume", struct{}{}, &done)
-	time.Sleep(31 * time.Second) // in which readers take nothing, after a start
 	types := func(pin string) { do("POST", "/v1/sim/keys", api.SimKeys{Reader: "pad", Keys: pin + "#"}, &done) }
+	later := func(d time.Duration) {
+		check(t, os.WriteFile(filepath.Join(h.dir, laterFile), []byte(d.String()), 0o600))
+	}
+	later(10 * time.Second)
+	types(family) // for half a minute after a start readers take nothing
+	later(31 * time.Second)
 	types(family)
 	types(once)
 	do("POST", "/v1/sim/scan", api.SimScan{Reader: "scanner", Text: parcel}, &done)
@@ -93,7 +130,7 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 		}
 		return list
 	}
-	want := []string{"access_granted", "access_granted", "access_denied fault", "access_denied fault"}
+	want := []string{"access_granted", "access_denied locked_out", "access_granted", "access_denied fault", "access_denied fault"}
 	if got := reasons(); !slices.Equal(got, want) {
 		t.Errorf("while the disk takes nothing: %q, want %q\n%s", got, want, log)
 	}
@@ -112,7 +149,7 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 		t.Errorf("in the record: %q, want %q", got, want)
 	}
 	types(once) // it was not spent meanwhile
-	if got := reasons(); len(got) != 5 || got[4] != "access_granted" {
+	if got := reasons(); len(got) != len(want)+1 || got[len(want)] != "access_granted" {
 		t.Errorf("healed: %q", got)
 	}
 }

@@ -91,6 +91,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(costEnv); dir != "" {
 		countCost(dir)
 	}
+	if dir := os.Getenv(deadEnv); dir != "" {
+		runOnADeadCard(dir)
+	}
 	if dir := os.Getenv(lanEnv); dir != "" {
 		serveLAN(dir)
 	}
