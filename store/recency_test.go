@@ -186,7 +186,8 @@ func TestR1_LegalStates(t *testing.T) {
 // start succeeds, and what was spent, revoked or blocked does not live.
 func spoilt(t *testing.T, name string, files map[string]string, outside *int) (setAside bool) {
 	t.Helper()
-	dir := t.TempDir()
+	dir := ramDir(t)
+	defer os.RemoveAll(dir) // now: there are thousands
 	for name, raw := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(raw), 0o600); err != nil {
 			t.Fatal(err)
