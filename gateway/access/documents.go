@@ -66,8 +66,11 @@ func (c *documents) apply(tx Tx, d document, at gateway.Reading) (changed bool, 
 	case d.keys != nil:
 		return c.applyKeys(tx, *d.keys, at)
 	}
-	return false, &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "a command comes by the feed only"}
+	return false, byFeedOnly
 }
+
+// byFeedOnly refuses a command that comes in any other way: it might be an old one (F10).
+var byFeedOnly = &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "a command comes by the feed only"}
 
 // aheadOf reports an issuer's date that is surely still to come.
 func aheadOf(iat time.Time, at gateway.Reading) bool { return iat.After(at.Latest.Add(iatLeeway)) }

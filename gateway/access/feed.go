@@ -16,17 +16,6 @@ type Intake struct {
 	Refusal *gateway.Refusal
 }
 
-// TakeItem takes a document that somebody handed in, not the feed.
-func (c *Controller) TakeItem(ctx context.Context, kind gateway.ItemKind, text string) (Intake, error) {
-	return c.receive(ctx, c.open(kind, text), nil)
-}
-
-// Take takes a grant, sealed or not, into the cache. An error means that the database
-// failed and nothing was kept.
-func (c *Controller) Take(ctx context.Context, text string) (Intake, error) {
-	return c.TakeItem(ctx, gateway.ItemGrant, text)
-}
-
 // receive takes a document in, in one transaction with its place in the feed, if it came
 // by that.
 func (c *Controller) receive(ctx context.Context, d document, place *gateway.FeedItem) (Intake, error) {

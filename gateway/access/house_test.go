@@ -31,6 +31,7 @@ type house struct {
 	carrier *tokens.SigningKey
 	rules   access.Rules
 	finds   int // how often a code was looked for among the live ones
+	updates int // durable transactions that were asked for
 	stop    func()
 }
 
@@ -85,7 +86,7 @@ func (h *house) start() {
 	h.check(err)
 	sets := map[gateway.IssuerID]tokens.KeySet{colisX: set, menageY: set, gateway.HomeIssuer: tokens.NewKeySet(h.id.Signing.PublicKey)}
 	trust := func(iss gateway.IssuerID) (tokens.KeySet, bool) { s, ok := sets[iss]; return s, ok }
-	h.Controller = access.New(access.Opts{Ledger: ledger{h.store, &h.finds}, Doors: h.doors, Tokens: signer{&tokens.Verifier{Gateway: h.id.ID, Trust: trust, Opening: h.id.Opening}, h.id},
+	h.Controller = access.New(access.Opts{Ledger: ledger{h.store, &h.finds, &h.updates}, Doors: h.doors, Tokens: signer{&tokens.Verifier{Gateway: h.id.ID, Trust: trust, Opening: h.id.Opening}, h.id},
 		Clock: h.clock, MAC: h.id.MAC, Log: slog.New(slog.DiscardHandler), Rules: h.rules})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -107,13 +108,15 @@ func (h *house) check(err error) {
 	}
 }
 
-// ledger is the store as access sees it; it counts the codes that are looked for.
+// ledger is the store as access sees it; it counts the codes that are looked for, and what is to be
+// durable.
 type ledger struct {
-	store *store.Store
-	finds *int
+	store          *store.Store
+	finds, updates *int
 }
 
 func (l ledger) Update(ctx context.Context, f func(access.Tx) error) error {
+	*l.updates++
 	return l.store.Update(ctx, func(tx *store.Tx) error { return f(l.tx(tx)) })
 }
 

@@ -31,6 +31,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			c.beside.finish()
 			c.Asks.end(ctx)
 			c.denials.flush(ctx, c)
+			c.sparing.tell(ctx, c, true)
 			return nil
 		case <-c.denials.wake:
 			if flush == nil {
@@ -48,6 +49,7 @@ func (c *Controller) Run(ctx context.Context) error {
 			if err := c.Sweep(ctx); err != nil && ctx.Err() == nil {
 				c.log.Warn("ended grants are swept later", "err", err)
 			}
+			c.sparing.tell(ctx, c, false)
 		}
 	}
 }

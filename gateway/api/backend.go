@@ -24,6 +24,7 @@ type Backend struct {
 	Pairing   PairingService
 	Sessions  SessionService
 	Upkeep    UpkeepService
+	Mailbag   MailbagService
 }
 
 // DoorService is the doors and who presents something at them.
@@ -52,8 +53,6 @@ type GrantService interface {
 	Revoke(ctx context.Context, by Caller, id gateway.GrantID) error
 	// Explain says what the rule says of a grant at an instant; zero: now.
 	Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, at time.Time) (Explanation, error)
-	// Take takes in a document that somebody carried here.
-	Take(ctx context.Context, item MailbagItem) (MailbagResult, error)
 }
 
 // RecordService is the record.

@@ -45,7 +45,7 @@ var ErrFake = errors.New("it is broken")
 
 // Backend gives the fake as what Server asks.
 func (f *Fake) Backend() Backend {
-	return Backend{fakeDoors{f}, fakeAttempts{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}}
+	return Backend{fakeDoors{f}, fakeAttempts{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}, fakeMailbag{}}
 }
 
 // Acts lists what was done: "revoke home/g1 by r1".
@@ -230,13 +230,6 @@ func (f fakeGrants) Revoke(_ context.Context, by Caller, id gateway.GrantID) err
 func (fakeGrants) Explain(_ context.Context, id gateway.GrantID, door gateway.DoorID, _ time.Time) (Explanation, error) {
 	reason := gateway.Expired
 	return Explanation{"denied", &reason, "front", fakeTime, []Check{{Check: "period", Reason: reason, Detail: "over"}}}, known("grant", id.String(), "home/g1")
-}
-
-func (fakeGrants) Take(_ context.Context, i MailbagItem) (MailbagResult, error) {
-	if i.Body != "good" {
-		return MailbagResult{i.ID, "rejected", gateway.UnknownCredential, "not signed"}, nil
-	}
-	return MailbagResult{ID: "home/g1", Result: "accepted"}, nil
 }
 
 // Events are three.

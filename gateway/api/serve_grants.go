@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -138,40 +137,4 @@ func (s *Server) explain(r *request) (Answer, error) {
 		return Answer{}, err
 	}
 	return reply(200, x)
-}
-
-// mailbag is its request's body: items, or bare grants as strings.
-type mailbag struct {
-	Items []json.RawMessage `json:"items"`
-}
-
-func (s *Server) mailbag(r *request) (Answer, error) {
-	var bag mailbag
-	if err := r.read(&bag); err != nil {
-		return Answer{}, err
-	}
-	if len(bag.Items) > 1000 {
-		return Answer{}, web.BadRequest("items: at most 1000")
-	}
-	items := make([]MailbagItem, len(bag.Items))
-	for i, raw := range bag.Items {
-		if json.Unmarshal(raw, &items[i].Body) == nil {
-			items[i].Kind = "grant"
-			continue
-		}
-		// Unknown members of an item are somebody's future: they are ignored. An item that
-		// is none is rejected by itself and blocks no other (N7).
-		if err := web.Decode(raw, &items[i], web.OthersPass); err != nil {
-			items[i] = MailbagItem{}
-		}
-	}
-	results := []MailbagResult{}
-	for _, item := range items {
-		res, err := s.backend.Grants.Take(r.Context(), item)
-		if err != nil {
-			return Answer{}, err
-		}
-		results = append(results, res)
-	}
-	return reply(200, MailbagResults{results})
 }

@@ -35,7 +35,10 @@ type Server struct {
 	readers   *web.Turns // of the record and other lists
 	verifiers *web.Turns // of all of it
 	copiers   *web.Turns // of the database
-	carriers  *shares    // those whose large body is in memory, by address
+	carriers  *places    // those whose large body is in memory, by address
+	bags      *shares    // small ones that are worked on, by address
+	openBags  *web.Turns // large ones
+	counter   *counter   // where all of them are worked on
 	streams   *shares    // by device
 	browsers  *shares    // those who wait for a turn as readers, by device
 }
@@ -50,13 +53,17 @@ const (
 	maxReadersEach  = 8
 	maxStreamsEach  = 8
 	maxCarriersEach = 2
+	// maxBags are two of each address that has a connection.
+	maxBags     = 2 * maxConns
+	maxBagsEach = 2
 )
 
 // New makes the handler; sim may be nil. Streams end when stop is closed.
 func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
 	s := &Server{backend: b, log: log, stop: stop,
 		readers: web.NewTurns(maxReaders), verifiers: web.NewTurns(4), copiers: web.NewTurns(1),
-		carriers: newShares(maxCarriers, maxCarriersEach), streams: newShares(maxStreams, maxStreamsEach), browsers: newShares(maxReaders, maxReadersEach)}
+		carriers: newPlaces(maxCarriers, maxCarriersEach), bags: newShares(maxBags, maxBagsEach), openBags: web.NewTurns(maxCarriers), counter: &counter{},
+		streams: newShares(maxStreams, maxStreamsEach), browsers: newShares(maxReaders, maxReadersEach)}
 	routes := s.routes(sim)
 	s.openapi = openAPI(routes)
 	for _, rt := range routes {
@@ -173,23 +180,35 @@ func readBody(s *Server, w http.ResponseWriter, r *http.Request, rt route) (body
 		return body, leave, err
 	}
 	start, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
+	var mine *place
 	if err == nil && len(start) > maxBody {
-		who := addressOf(r)
-		if c, _ := r.Context().Value(callerKey{}).(Caller); c.Local {
-			who = ""
-		}
-		if leave, err = s.carriers.enter(who); err != nil {
+		if mine, err = s.carriers.enter(r.Context(), carrierOf(r), http.NewResponseController(w).SetReadDeadline); err != nil {
 			return nil, leave, err
 		}
+		leave = mine.leave
 	}
 	r.Body = struct {
 		io.Reader
 		io.Closer
 	}{io.MultiReader(bytes.NewReader(start), r.Body), r.Body}
-	if body, err = web.ReadBody(w, r, rt.limit); err != nil {
+	body, err = web.ReadBody(w, r, rt.limit)
+	if mine != nil {
+		if late := mine.whole(); late != nil {
+			err = late
+		}
+	}
+	if err != nil {
 		leave()
 	}
 	return body, leave, err
+}
+
+// carrierOf is whose share a body counts for: an address, or "" for the console.
+func carrierOf(r *http.Request) string {
+	if c, _ := r.Context().Value(callerKey{}).(Caller); c.Local {
+		return ""
+	}
+	return addressOf(r)
 }
 
 // once answers a request with an Idempotency-Key as it was answered the first time.

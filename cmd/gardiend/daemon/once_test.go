@@ -94,6 +94,9 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(deadEnv); dir != "" {
 		runOnADeadCard(dir)
 	}
+	if file := os.Getenv(carriersEnv); file != "" {
+		carryBags(file)
+	}
 	if dir := os.Getenv(lanEnv); dir != "" {
 		serveLAN(dir)
 	}

@@ -152,19 +152,3 @@ func (s grantService) Explain(ctx context.Context, id gateway.GrantID, door gate
 	}
 	return out, nil
 }
-
-// Take implements api.GrantService. Commands come by the feed only.
-func (s grantService) Take(ctx context.Context, item api.MailbagItem) (api.MailbagResult, error) {
-	in, err := s.g.access.TakeItem(context.WithoutCancel(ctx), item.Kind, item.Body)
-	if err != nil {
-		return api.MailbagResult{}, err
-	}
-	res := api.MailbagResult{ID: item.ID, Result: in.Result}
-	if res.ID == "" && in.ID.JTI != "" {
-		res.ID = in.ID.String()
-	}
-	if in.Refusal != nil {
-		res.Reason, res.Detail = in.Refusal.Reason, in.Refusal.Detail
-	}
-	return res, nil
-}

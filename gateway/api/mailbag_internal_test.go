@@ -1,0 +1,175 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// trickler enters and lets its body come for ever, until it is put out; it comes again at once.
+func trickler(ctx context.Context, s *places, who string) {
+	for ctx.Err() == nil {
+		out := make(chan struct{}, 8)
+		p, err := s.enter(ctx, who, func(until time.Time) error {
+			if !until.After(time.Now()) {
+				out <- struct{}{}
+			}
+			return nil
+		})
+		if err != nil {
+			time.Sleep(20 * time.Millisecond)
+			continue
+		}
+		select {
+		case <-out:
+		case <-ctx.Done():
+		}
+		p.leave()
+	}
+}
+
+// TestI2_PlacesAndTricklers: while 64 addresses, each with as many bodies as it may have, let them
+// trickle in, a neighbour's large body has its place within the time of one, as often as it comes, and
+// keeps it. Where nobody waits nobody is put out, however slow.
+func TestI2_PlacesAndTricklers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPlaces(maxCarriers, maxCarriersEach)
+		free := func(time.Time) error { return nil }
+		slow, err := s.enter(t.Context(), "slow", free)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if err := slow.whole(); err != nil {
+			t.Errorf("nobody waits, and it is put out: %v", err)
+		}
+		slow.leave()
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for n := range 64 {
+			for range maxCarriersEach {
+				all.Go(func() { trickler(ctx, s, fmt.Sprint(n)) })
+			}
+		}
+		time.Sleep(10 * time.Second)
+		for range 5 {
+			begun := time.Now()
+			p, err := s.enter(ctx, "neighbour", free)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if waited := time.Since(begun); waited > placeFor+100*time.Millisecond {
+				t.Errorf("a neighbour waits %v for a place", waited)
+			}
+			time.Sleep(placeFor / 2) // it comes over a slow network
+			if err := p.whole(); err != nil {
+				t.Errorf("a neighbour is put out: %v", err)
+			}
+			time.Sleep(10 * placeFor) // it is worked on
+			if err := p.whole(); err != nil {
+				t.Errorf("a neighbour is put out while it is worked on: %v", err)
+			}
+			p.leave()
+		}
+		cancel()
+		all.Wait()
+		if len(s.present)+len(s.waiting)+len(s.last) != 0 {
+			t.Errorf("%d are present, %d wait, %d are remembered", len(s.present), len(s.waiting), len(s.last))
+		}
+	})
+}
+
+// TestI2_PlacesOfAnAddress: beyond its own an address gets 429, and the console never does.
+func TestI2_PlacesOfAnAddress(t *testing.T) {
+	s := newPlaces(maxCarriers, maxCarriersEach)
+	free := func(time.Time) error { return nil }
+	for _, c := range []struct {
+		who  string
+		n    int
+		most int
+	}{{"a", maxCarriersEach + 1, maxCarriersEach}, {"b", maxCarriersEach, maxCarriersEach}, {"", 5, 5}} {
+		in := 0
+		for range c.n {
+			_, err := s.enter(t.Context(), c.who, free)
+			var p *Problem
+			switch {
+			case err == nil:
+				in++
+			case !errors.As(err, &p) || p.Status != http.StatusTooManyRequests:
+				t.Error(err)
+			}
+		}
+		if in != c.most {
+			t.Errorf("%q has %d places, want %d", c.who, in, c.most)
+		}
+	}
+}
+
+// TestI1_TurnsOfBags: one bag is worked on at a time, however many there are; one of a single document
+// waits for a few turns of others, and the large one that is open for few as well.
+func TestI1_TurnsOfBags(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counter{}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		working := 0
+		turn := func(ts *bagTurns) bool {
+			leave, err := ts.take(ctx)
+			if err != nil {
+				return false
+			}
+			if working++; working != 1 {
+				t.Errorf("%d bags are worked on at once", working)
+			}
+			time.Sleep(time.Millisecond)
+			working--
+			leave()
+			return true
+		}
+		for range 128 { // each of 9 turns, and another one at once
+			all.Go(func() {
+				for {
+					ts := &bagTurns{counter: c, lane: laneSmall}
+					for range 9 {
+						if !turn(ts) {
+							return
+						}
+					}
+				}
+			})
+		}
+		large := 0
+		all.Go(func() {
+			for ts := (&bagTurns{counter: c, lane: laneLarge}); turn(ts); large++ {
+			}
+		})
+		time.Sleep(5 * time.Second)
+		before, begun := large, time.Now()
+		for range 5 {
+			one := time.Now()
+			ts := &bagTurns{counter: c, lane: laneSmall}
+			for range 2 {
+				turn(ts)
+			}
+			if waited := time.Since(one); waited > 15*time.Millisecond {
+				t.Errorf("a bag of one document is done after %v, of which each turn is 1ms", waited)
+			}
+			time.Sleep(time.Second)
+		}
+		if turns, most := large-before, int(time.Since(begun)/time.Millisecond); turns < most/4 {
+			t.Errorf("the large bag had %d turns of %d", turns, most)
+		}
+		cancel()
+		all.Wait()
+		for lane, waiting := range c.waiting {
+			if len(waiting) != 0 {
+				t.Errorf("lane %d: %d wait still", lane, len(waiting))
+			}
+		}
+	})
+}
