@@ -232,7 +232,7 @@ func TestAskFirst_PIN(t *testing.T) {
 			}
 			return nil
 		}
-		h.check(ledger{h.store, &h.finds}.View(h.t.Context(), check))
+		h.check(ledger{store: h.store}.View(h.t.Context(), check))
 		h.told(gateway.ApprovalAsked, gateway.ApprovalGiven, gateway.AccessGranted, gateway.ApprovalAsked, gateway.GrantRevokedOn, gateway.ApprovalGiven, gateway.AccessDenied)
 	})
 }

@@ -136,7 +136,9 @@ func (h *house) floods(b *testing.B) map[string]flood {
 	for n := range 60 {
 		fresh = append(fresh, bagOf(repeated(600, func(i int) string { return h.signed(b, fmt.Sprintf("new-%d-%d", n, i), 1, nil) })...))
 	}
-	always := func(text string) []string { return []string{bagOf(repeated(1000, func(int) string { return text })...)} }
+	always := func(text string) []string {
+		return []string{bagOf(repeated(1000, func(int) string { return text })...)}
+	}
 	return map[string]flood{
 		"1-garbage": {Bags: always(strings.Repeat("A", 250))},
 		"2-sealed":  {Bags: always(sealed)},
