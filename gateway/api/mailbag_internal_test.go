@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,13 +144,13 @@ func TestI1_TurnsOfBags(t *testing.T) {
 				}
 			})
 		}
-		large := 0
+		var large atomic.Int64
 		all.Go(func() {
-			for ts := (&bagTurns{counter: c, lane: laneLarge}); turn(ts); large++ {
+			for ts := (&bagTurns{counter: c, lane: laneLarge}); turn(ts); large.Add(1) {
 			}
 		})
 		time.Sleep(5 * time.Second)
-		before, begun := large, time.Now()
+		before, begun := large.Load(), time.Now()
 		for range 5 {
 			one := time.Now()
 			ts := &bagTurns{counter: c, lane: laneSmall}
@@ -161,7 +162,7 @@ func TestI1_TurnsOfBags(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if turns, most := large-before, int(time.Since(begun)/time.Millisecond); turns < most/4 {
+		if turns, most := large.Load()-before, time.Since(begun).Milliseconds(); turns < most/4 {
 			t.Errorf("the large bag had %d turns of %d", turns, most)
 		}
 		cancel()
