@@ -73,3 +73,14 @@ func (v *DoorView) Runs(a AttemptID) bool {
 	}
 	return false
 }
+
+// GoesOn reports whether an attempt's entry is not over at an instant: the door is released for it,
+// or it may be tried again.
+func (v *DoorView) GoesOn(a AttemptID, now time.Time) bool {
+	for _, e := range v.Entries {
+		if e.Attempt == a && (e.Running || e.Retries > 0 && (e.Until.IsZero() || !now.After(e.Until))) {
+			return true
+		}
+	}
+	return false
+}
