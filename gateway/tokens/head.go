@@ -2,7 +2,6 @@ package tokens
 
 import (
 	"fmt"
-	"strings"
 
 	"gardien/gateway"
 )
@@ -26,7 +25,7 @@ func (id *Identity) ReadHead(text string) (h gateway.RecordHead, err error) {
 	}
 	c := &claims{object: payload}
 	h = gateway.RecordHead{Log: c.text("log", true, anyText, "a string"), Epoch: int(c.int("epoch", true, 0, maxSafeInteger)), Seq: c.int("seq", true, 0, maxSafeInteger),
-		Hash: c.text("hash", true, func(s string) bool { return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == "" }, "64 hex digits")}
+		Hash: c.text("hash", true, isHash, "64 hex digits")}
 	if c.err != nil {
 		return gateway.RecordHead{}, fmt.Errorf("a head of the record: %w", c.err)
 	}

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base32"
 	"encoding/json"
 	"errors"
@@ -129,15 +130,21 @@ func newSigningKey(key crypto.Signer) (*SigningKey, error) {
 	}, nil
 }
 
+// signES256 signs as RFC 6979 says: the same text has the same signature each time, as with
+// Ed25519, so that a receipt is the same whenever it is asked for.
 func signES256(key *ecdsa.PrivateKey, message []byte) []byte {
 	sum := sha256.Sum256(message)
-	r, s, err := ecdsa.Sign(rand.Reader, key, sum[:])
+	der, err := key.Sign(nil, sum[:], crypto.SHA256)
+	var pair struct{ R, S *big.Int }
+	if err == nil {
+		_, err = asn1.Unmarshal(der, &pair)
+	}
 	if err != nil {
-		panic(err) // only a broken key or random source; neither is an input
+		panic(err) // only a broken key, which is no input
 	}
 	sig := make([]byte, 64)
-	r.FillBytes(sig[:32])
-	s.FillBytes(sig[32:])
+	pair.R.FillBytes(sig[:32])
+	pair.S.FillBytes(sig[32:])
 	return sig
 }
 

@@ -40,31 +40,43 @@ func ParseProof(text string) (*Proof, *gateway.Refusal) {
 // this gateway, door and grant text. It gives the proof's iat, which the caller
 // holds against the clock.
 func (p *Proof) Verify(gw gateway.GatewayID, door gateway.DoorID, grantText, holder string) (time.Time, *gateway.Refusal) {
-	none := time.Time{}
+	said, ath, r := p.says(gw)
+	sum := sha256.Sum256([]byte(grantText))
+	switch {
+	case r != nil:
+		return time.Time{}, r
+	case said.Holder != holder:
+		return time.Time{}, refuse(gateway.BadProof, "the key is not the grant's holder")
+	case said.Door != door:
+		return time.Time{}, refuse(gateway.BadProof, "claim \"door\": want this door's id")
+	case ath != strict.EncodeToString(sum[:]):
+		return time.Time{}, refuse(gateway.BadProof, "claim \"ath\": want the SHA-256 of the grant text")
+	}
+	return said.IssuedAt, nil
+}
+
+// says gives what a proof for this gateway says, when the key in its header has signed it. That it is
+// somebody's in particular is for the caller to find.
+func (p *Proof) says(gw gateway.GatewayID) (said gateway.Possession, ath string, r *gateway.Refusal) {
 	key, r := headerKey(p.jws)
 	if r != nil {
-		return none, r
-	}
-	if key.kid != holder {
-		return none, refuse(gateway.BadProof, "the key is not the grant's holder")
+		return said, "", r
 	}
 	if !p.jws.is("typ", TypProof) {
-		return none, refuse(gateway.BadProof, "typ is not %q", TypProof)
+		return said, "", refuse(gateway.BadProof, "typ is not %q", TypProof)
 	}
 	if r := p.jws.checkSignature(key); r != nil {
-		return none, refuse(gateway.BadProof, "%s", r.Detail)
+		return said, "", refuse(gateway.BadProof, "%s", r.Detail)
 	}
 	c := &claims{object: p.claim}
-	sum := sha256.Sum256([]byte(grantText))
-	is := func(want string) func(string) bool { return func(s string) bool { return s == want } }
-	c.text("aud", true, is(string(gw)), "this gateway's id")
-	c.text("door", true, is(string(door)), "this door's id")
-	c.text("ath", true, is(strict.EncodeToString(sum[:])), "the SHA-256 of the grant text")
+	c.text("aud", true, exactly(string(gw)), "this gateway's id")
+	door := c.text("door", true, func(s string) bool { return gateway.DoorID(s).Valid() }, "a door's id")
+	ath = c.text("ath", true, gateway.ValidThumbprint, "a SHA-256 in base64url")
 	iat := c.instant("iat")
 	if c.err != nil {
-		return none, refuse(gateway.BadProof, "%v", c.err)
+		return said, "", refuse(gateway.BadProof, "%v", c.err)
 	}
-	return iat, nil
+	return gateway.Possession{Holder: key.kid, Door: gateway.DoorID(door), IssuedAt: iat}, ath, nil
 }
 
 // headerKey reads the header's jwk: exactly kty, crv, x, y, in a header of exactly alg,
@@ -133,4 +145,14 @@ func (v *Verifier) Proof(proof string, door gateway.DoorID, grantText, holder st
 		return time.Time{}, r
 	}
 	return p.Verify(v.Gateway, door, grantText, holder)
+}
+
+// Possession reads what a proof says for this gateway, where the text of the grant is not at hand:
+// its ath has the form of one, and is held against nothing.
+func (v *Verifier) Possession(proof string) (said gateway.Possession, r *gateway.Refusal) {
+	p, r := ParseProof(proof)
+	if r == nil {
+		said, _, r = p.says(v.Gateway)
+	}
+	return said, r
 }
