@@ -30,11 +30,17 @@ var leafEvents = []gateway.EventType{gateway.DoorClosed, gateway.DoorHeldOpen, g
 
 // episodeOf gives the episode of an event that does not say it.
 func (tx *core) episodeOf(e gateway.Event) (episode gateway.AttemptID) {
+	var open []openEntry
 	switch {
-	case e.Attempt != "":
+	case e.Attempt != "": // another's where it is that of a further door
+		tx.get("open/"+string(e.Door), &open)
+		for _, o := range append(open, tx.over...) {
+			if o.Attempt == e.Attempt {
+				return o.Episode
+			}
+		}
 		return e.Attempt
 	case e.Type == gateway.DoorOpened:
-		var open []openEntry
 		if tx.get("open/"+string(e.Door), &open) && len(open) > 0 {
 			return open[len(open)-1].Episode
 		}
@@ -101,12 +107,29 @@ func (tx *core) noteEntries(list []openEntry) {
 	}
 }
 
+// noteOpen keeps where the record has the entries whose release goes on: another database has what
+// follows (D5).
+func (tx *core) noteOpen() {
+	for _, key := range tx.keys("open/") {
+		var open []openEntry
+		tx.get(key, &open)
+		tx.noteEntries(open)
+	}
+}
+
+// movedOn takes an entry that is tried again for one that begins there, where the record has moved on
+// so far that its first try is out of sight.
+func (tx *core) movedOn(attempt gateway.AttemptID, seq int64) {
+	tx.exec("UPDATE entries SET seq = ? WHERE attempt = ? AND seq <= ?", seq, attempt, seq-gateway.ReceiptSpan/2)
+}
+
 func (tx *core) trackEntry(seq int64, e gateway.Event) {
 	tx.trackLeaf(e)
 	key := "open/" + string(e.Door)
 	var open []openEntry
 	switch e.Type {
 	case gateway.AccessGranted:
+		tx.movedOn(e.Attempt, seq)
 		tx.get(key, &open)
 		// Overlapping entries are few; the bound keeps a stuck door from growing the page.
 		if open = append(open, openEntry{e.Attempt, e.Episode, seq, e.Reader, e.Issuer, e.Grant}); len(open) > 16 {
@@ -118,6 +141,7 @@ func (tx *core) trackEntry(seq int64, e gateway.Event) {
 		if tx.get(key, &open) {
 			tx.noteEntries(open)
 			tx.drop(key)
+			tx.over = append(tx.over, open...)
 		}
 	case gateway.AccessDenied: // granted, but the hardware failed
 		if e.Reason != gateway.Fault || !tx.get(key, &open) {
@@ -140,7 +164,7 @@ func (tx Record) Interrupt() (doors []gateway.DoorID) {
 		var open []openEntry
 		tx.get(key, &open)
 		door := gateway.DoorID(strings.TrimPrefix(key, "open/"))
-		for _, o := range open {
+		for _, o := range append(open, tx.over...) {
 			tx.Append(gateway.Event{Type: gateway.Interrupted, Door: door, Reader: o.Reader, Issuer: o.Issuer, Grant: o.Grant, Attempt: o.Attempt, Episode: o.Episode})
 			doors = append(doors, door)
 		}

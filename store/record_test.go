@@ -174,6 +174,9 @@ func everyMember() []gateway.Event {
 		if i%2 == 0 {
 			e.Sub, e.Resident = "Häuser & Söhne <\u2028\"\\>", gateway.NewResidentID()
 		}
+		if i%3 == 0 {
+			e.Episode, e.Late = gateway.NewAttemptID(), true
+		}
 		list = append(list, e)
 	}
 	return list

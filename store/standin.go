@@ -358,6 +358,7 @@ func giveBack(ctx context.Context, fresh *Store, standIn string, gone *removals)
 		return err
 	}
 	err := fresh.Update(ctx, func(tx *Tx) error {
+		tx.noteOpen()
 		for _, q := range givenBack {
 			tx.exec(q)
 		}

@@ -32,6 +32,8 @@ type core struct {
 	away    []removal // taken away for good
 	moved   []removal // old keys of devices that moved: taken away once the move is durable
 	people  bool      // residents have changed
+
+	over []openEntry // whose release this transaction has ended
 }
 
 func (s *Store) newTx(reader *sql.Tx) *Tx {
