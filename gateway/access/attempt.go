@@ -290,8 +290,7 @@ func (a *attempt) possession(g gateway.Grant, text string, proof gateway.Secret)
 	if refusal != nil {
 		return gateway.BadProof
 	}
-	const leeway = 300 * time.Second
-	if a.At.State != gateway.ClockUndecided && (iat.Before(a.At.Earliest.Add(-leeway)) || iat.After(a.At.Latest.Add(leeway))) {
+	if !fresh(iat, a.At) {
 		return gateway.BadProof
 	}
 	return ""

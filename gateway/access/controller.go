@@ -25,6 +25,8 @@ type Tokens interface {
 	Grant(text string) (gateway.Grant, *gateway.Refusal)
 	Nonce(proof string) (string, *gateway.Refusal)
 	Proof(proof string, door gateway.DoorID, grantText, holder string) (time.Time, *gateway.Refusal)
+	// Possession is what a proof says, whosever it is.
+	Possession(proof string) (gateway.Possession, *gateway.Refusal)
 	Command(text string) (gateway.Command, *gateway.Refusal)
 	Manifest(text string) (gateway.Manifest, *gateway.Refusal)
 	Keys(text string) (gateway.KeyRing, *gateway.Refusal)

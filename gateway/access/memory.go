@@ -134,8 +134,10 @@ type House interface {
 	Floor(time.Time)
 }
 
-// Record is the end of the hash-chained record.
+// Record is the hash-chained record.
 type Record interface {
 	// AppendAt writes events as of a reading.
 	AppendAt(gateway.Reading, ...gateway.Event) error
+	// Entry finds the access_granted of an entry whose release is over.
+	Entry(gateway.AttemptID) (gateway.Event, bool)
 }
