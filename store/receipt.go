@@ -8,10 +8,11 @@ import (
 	"gardien/gateway"
 )
 
-// Entry finds the access_granted of an entry whose release is over; false where the record has none.
+// Entry finds the access_granted of an entry whose release is over; false where the record has none,
+// and while there is a stand-in: its events get other numbers.
 func (tx Record) Entry(attempt gateway.AttemptID) (e gateway.Event, found bool) {
 	var body string
-	if !tx.row("SELECT body FROM entries JOIN events USING (seq) WHERE attempt = ?", []any{attempt}, &body) {
+	if standsIn(tx.s) || !tx.row("SELECT body FROM entries JOIN events USING (seq) WHERE attempt = ?", []any{attempt}, &body) {
 		return e, false
 	}
 	var c canonical
@@ -33,7 +34,7 @@ type Story struct {
 // behind the first; none where the record has no such entry, or not any more. Events that are not
 // what was written are an error.
 func (tx Record) Story(attempt gateway.AttemptID) (s Story) {
-	if standsIn(tx.s) { // its events get other numbers
+	if standsIn(tx.s) {
 		return s
 	}
 	tx.get("log", &s.Log)

@@ -25,6 +25,7 @@ type Backend struct {
 	Sessions  SessionService
 	Upkeep    UpkeepService
 	Mailbag   MailbagService
+	Receipts  ReceiptService
 }
 
 // DoorService is the doors and who presents something at them.

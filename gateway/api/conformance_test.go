@@ -170,6 +170,9 @@ var each = []struct {
 	{"GET", "/v1/events/verification", "", 200, `"ok":true`},
 	{"POST", "/v1/events/forget", `{"ref":"parcel-1"}`, 200, `"forgotten":2`},
 
+	{"GET", "resident:/v1/attempts/a1/receipt", "", 200, `{"receipt":"r.e.c"}`},
+	{"GET", "/v1/attempts/a2/receipt", "", 404, "no receipt"},
+
 	{"GET", "/v1/issuers", "", 200, "Colis X"},
 	{"POST", "resident:/v1/issuers/colis-x.example/pause", "", 204, ""},
 	{"POST", "/v1/issuers/nosuch/pause", "", 404, "there are colis-x.example"},
@@ -268,7 +271,7 @@ func TestConformance(t *testing.T) {
 // overload has so many at once that some are refused.
 func (s *served) overload(t *testing.T) {
 	t.Helper()
-	for path, most := range map[string]int{"/v1/events": 128, "/v1/events/verification": 4, "/v1/events/stream": 64} {
+	for path, most := range map[string]int{"/v1/events": 128, "/v1/events/verification": 4, "/v1/events/stream": 64, "/v1/attempts/a1/receipt": 128} {
 		release := s.fake.Busy()
 		ctx, cancel := context.WithCancel(t.Context())
 		refused := make(chan http.Header, most+8)

@@ -45,7 +45,7 @@ var ErrFake = errors.New("it is broken")
 
 // Backend gives the fake as what Server asks.
 func (f *Fake) Backend() Backend {
-	return Backend{fakeDoors{f}, fakeAttempts{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}, fakeMailbag{}}
+	return Backend{fakeDoors{f}, fakeAttempts{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}, fakeMailbag{}, fakeReceipts{f}}
 }
 
 // Acts lists what was done: "revoke home/g1 by r1".

@@ -21,7 +21,7 @@ func openAPI(routes []route) []byte {
 		if rt.may == console {
 			o.Note = "On the Unix socket only."
 		}
-		if rt.wish != 0 {
+		if rt.wish != 0 && o.Note == "" {
 			o.Note = "Without a grant it needs one of the roles " + strings.Join(rt.wish.roles(), ", ") + "."
 		}
 		list = append(list, o)

@@ -10,7 +10,7 @@ import (
 type route struct {
 	web.Route
 	may   who   // call it; the console may, in any case
-	wish  who   // may call it with a body that presents no grant, where may is anybody; 0: no difference
+	wish  who   // may call it with a request that presents no grant and no proof, where may is anybody; 0: no difference
 	limit int64 // of the body; 0: maxBody
 	fresh bool  // it is answered anew each time: Idempotency-Keys are ignored
 
@@ -48,6 +48,7 @@ func (s *Server) routes(sim Sim) []route {
 	list = append(list, s.recordRoutes()...)
 	list = append(list, s.houseRoutes()...)
 	list = append(list, sessions{s.backend}.routes()...)
+	list = append(list, receipts{s}.routes()...)
 	if sim != nil {
 		list = append(list, simRoutes(sim)...)
 	}

@@ -82,18 +82,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // inTurn answers a request when it is its turn. One device has few turns at once.
 func (s *Server) inTurn(t *web.Turns, answer func(*request) (Answer, error)) func(*request) (Answer, error) {
 	return func(r *request) (Answer, error) {
-		done, err := s.browsers.enter(string(r.caller.Resident))
-		if err != nil {
-			return Answer{}, err
-		}
-		defer done()
-		leave, err := t.Take(r.Context())
+		leave, err := take(r.Context(), s.browsers, t, string(r.caller.Resident))
 		if err != nil {
 			return Answer{}, err
 		}
 		defer leave()
 		return answer(r)
 	}
+}
+
+// take waits for the turn of one who has a share of those who may wait, and gives the way out.
+func take(ctx context.Context, waiting *shares, t *web.Turns, who string) (leave func(), err error) {
+	done, err := waiting.enter(who)
+	if err != nil {
+		return nil, err
+	}
+	next, err := t.Take(ctx)
+	if err != nil {
+		done()
+		return nil, err
+	}
+	return func() { next(); done() }, nil
 }
 
 // request is what a handler sees.
@@ -131,7 +140,7 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	}
 	defer leave()
 	may := rt.may
-	if rt.wish != 0 && !presentsGrant(body) {
+	if rt.wish != 0 && !rt.presents(r, body) {
 		may = rt.wish
 	}
 	c, err := admitted(s, may, r)
