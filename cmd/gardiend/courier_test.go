@@ -20,13 +20,16 @@ import (
 //	courier key NAME                 makes its key, writes the public one to NAME.jwk, and prints its thumbprint as JSON
 //	courier present NAME DOOR FILE   presents the grant of a file with a proof, and prints status and body
 //	courier outcome NAME ID [WAIT]   asks what came of an attempt
+//	courier receipt NAME DOOR ID     asks for the receipt of an attempt at a door, with a proof
 func courierMain() {
-	err := errors.New("usage: courier key|present|outcome")
+	err := errors.New("usage: courier key|present|outcome|receipt")
 	switch args := append(os.Args[1:], "", "", ""); {
 	case args[0] == "key":
 		err = courierKey(args[1])
 	case args[0] == "present":
 		err = courierPresents(args[1], args[2], args[3])
+	case args[0] == "receipt":
+		err = courierReceipt(args[1], args[2], args[3])
 	case args[0] == "outcome":
 		err = courierAsks(args[1], args[2], args[3])
 	}
@@ -95,6 +98,18 @@ func courierAsks(name, id, wait string) error {
 		return err
 	}
 	a, err := p.Do(context.Background(), "GET", "/v1/attempts/"+id+"?wait="+wait, "")
+	if err == nil {
+		fmt.Println(a.Status, strings.TrimSpace(a.Body))
+	}
+	return err
+}
+
+func courierReceipt(name, door, id string) error {
+	p, err := courierPhone(name)
+	if err != nil {
+		return err
+	}
+	a, err := p.Receipt(context.Background(), door, id, time.Now())
 	if err == nil {
 		fmt.Println(a.Status, strings.TrimSpace(a.Body))
 	}

@@ -213,9 +213,8 @@ func (p *Phone) Stream(ctx context.Context, after int64) (*http.Response, error)
 	return res, err
 }
 
-// Present shows a grant at a door with the proof, signed at an instant, that the phone's key is its holder's (A7). It needs
-// no pairing.
-func (p *Phone) Present(ctx context.Context, door, grant string, at time.Time) (Answer, error) {
+// prove signs a proof of possession for a door and a grant's text, with a nonce of the gateway.
+func (p *Phone) prove(ctx context.Context, door, grant string, at time.Time) (string, error) {
 	var info api.Info
 	var nonce api.Nonce
 	for _, q := range []struct {
@@ -224,14 +223,23 @@ func (p *Phone) Present(ctx context.Context, door, grant string, at time.Time) (
 		into         any
 	}{{http.MethodGet, "/v1/info", http.StatusOK, &info}, {http.MethodPost, "/v1/nonces", http.StatusCreated, &nonce}} {
 		a, err := p.send(ctx, q.method, q.path, "", nil)
-		if err != nil || a.Status != q.want {
-			return a, err
+		if err == nil && a.Status != q.want {
+			err = fmt.Errorf("%s: %d %s", q.path, a.Status, a.Body)
 		}
-		if err := a.Into(q.into); err != nil {
-			return a, err
+		if err == nil {
+			err = a.Into(q.into)
+		}
+		if err != nil {
+			return "", err
 		}
 	}
-	proof, err := tokens.SignProof(p.Key, nonce.Nonce, info.ID, gateway.DoorID(door), grant, at)
+	return tokens.SignProof(p.Key, nonce.Nonce, info.ID, gateway.DoorID(door), grant, at)
+}
+
+// Present shows a grant at a door with the proof, signed at an instant, that the phone's key is its
+// holder's (A7). It needs no pairing.
+func (p *Phone) Present(ctx context.Context, door, grant string, at time.Time) (Answer, error) {
+	proof, err := p.prove(ctx, door, grant, at)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -240,4 +248,13 @@ func (p *Phone) Present(ctx context.Context, door, grant string, at time.Time) (
 		return Answer{}, err
 	}
 	return p.send(ctx, http.MethodPost, "/v1/doors/"+door+"/attempts", string(body), nil)
+}
+
+// Receipt asks for the receipt of an attempt at a door, with a proof of the grant's key.
+func (p *Phone) Receipt(ctx context.Context, door, attempt string, at time.Time) (Answer, error) {
+	proof, err := p.prove(ctx, door, "the grant's text is not compared", at)
+	if err != nil {
+		return Answer{}, err
+	}
+	return p.send(ctx, http.MethodGet, "/v1/attempts/"+attempt+"/receipt", "", http.Header{"Gardien-Proof": {proof}})
 }
