@@ -159,6 +159,9 @@ func (s *entryStory) hearOwn(e Event) {
 // fails, or nobody listened, that stays unknown for good.
 func (s *entryStory) hearLeaf(e Event) {
 	if e.Type == DoorOpened {
+		if s.newest != nil && s.newest.closed == "" { // it was closed unseen
+			s.newest.lost = true
+		}
 		s.newest = &leafStory{by: e.Attempt, opened: e.At}
 		if e.Attempt == s.attempt && s.own == nil {
 			s.own = s.newest

@@ -1,18 +1,19 @@
 package gateway_test
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"gardien/gateway"
 )
 
 // told makes a record of one event a word: "type", "type:attempt", "type:attempt@door" or
-// "type!device"; the door is front, if none is named. Event 10 is the first. Its instant is its
-// number, and so is its hash.
+// "type!device", of an access_denied the reason; the door is front, if none is named. Event 10 is the
+// first. Its instant is its number, and so is its hash.
 func told(words string) (list []gateway.Event) {
 	for i, word := range strings.Fields(words) {
 		e := gateway.Event{Seq: int64(10 + i), At: fmt.Sprint(10 + i), Hash: fmt.Sprint(10 + i), Door: "front"}
@@ -29,7 +30,7 @@ func told(words string) (list []gateway.Event) {
 		case gateway.AccessGranted:
 			e.Issuer, e.Grant = "colis-x.example", "g"
 		case gateway.AccessDenied:
-			e.Reason = gateway.Fault
+			e.Reason, e.Device = gateway.Reason(cmp.Or(e.Device, "fault")), ""
 		}
 		list = append(list, e)
 	}
@@ -52,6 +53,10 @@ func TestReceiptOf(t *testing.T) {
 		{"a bolt lock", "access_granted:a lock_unlocked:a door_opened:a access_taken:a door_closed lock_locked:a", gateway.Entered, "12", "14", "15", 15},
 		{"a slow lock, opened by hand before it said so", "access_granted:a door_opened lock_unlocked:a access_taken:a door_closed lock_locked:a", gateway.Entered, "11", "14", "15", 15},
 		{"a slow lock, closed again by then", "access_granted:a door_opened door_closed lock_unlocked:a access_taken:a lock_locked:a", gateway.Entered, "11", "12", "15", 15},
+		{"the contact fails when it is closed again", granted + "door_opened:a access_taken:a door_closed door_fault!GPIO27 strike_secured:a", gateway.Entered, "12", "14", "16", 16},
+		{"refused elsewhere meanwhile", granted + "access_denied:a!revoked door_opened:a access_taken:a strike_secured:a door_closed", gateway.Entered, "13", "16", "15", 16},
+		{"another is let in while the leaf is open", granted + "door_opened:a access_taken:a strike_secured:a access_granted:b strike_released:b strike_secured:b door_closed", gateway.Entered, "12", "18", "14", 18},
+		{"told twice", granted + "door_opened:a access_taken:a door_opened:a access_granted:a strike_secured:a door_closed", gateway.Unproved, "12", "", "16", 16},
 
 		{"nobody came", granted + "strike_secured:a access_not_taken:a", gateway.NotEntered, "", "", "12", 13},
 		{"nobody came, of two", granted + "access_granted:b strike_released:b strike_secured:b access_not_taken:a access_not_taken:b", gateway.NotEntered, "", "", "14", 15},
@@ -60,6 +65,8 @@ func TestReceiptOf(t *testing.T) {
 		{"tried again, and not entered", granted + "strike_secured:a access_not_taken:a " + granted + "strike_secured:a access_not_taken:a", gateway.NotEntered, "", "", "16", 17},
 		{"tried again, and it goes on", granted + "strike_secured:a access_not_taken:a " + granted, goesOn, "", "", "", 0},
 		{"tried again, and somebody was quicker", granted + "strike_secured:a access_not_taken:a access_granted:a door_opened access_denied:a", gateway.Unproved, "", "", "", 16},
+		{"tried again, and another release ends first", granted + "strike_secured:a access_not_taken:a access_granted:b strike_released:b access_granted:a strike_secured:b strike_released:a", goesOn, "", "", "", 0},
+		{"tried again with a slow lock, after somebody else", "access_granted:a door_opened door_closed lock_unlocked:a lock_locked:a access_not_taken:a access_granted:a lock_unlocked:a access_taken:a door_closed lock_locked:a", gateway.Entered, "18", "19", "20", 20},
 		{"it could not be released, and was then", "access_granted:a access_denied:a " + granted + "door_opened:a access_taken:a strike_secured:a door_closed", gateway.Entered, "14", "17", "16", 17},
 
 		{"left open", granted + "door_opened:a access_taken:a strike_secured:a door_held_open door_closed", gateway.LeftOpen, "12", "", "14", 15},
@@ -76,6 +83,8 @@ func TestReceiptOf(t *testing.T) {
 		{"the contact fails while the leaf is open", granted + "door_opened:a access_taken:a door_fault!GPIO27 strike_secured:a door_closed", gateway.Unproved, "12", "", "15", 15},
 		{"it could not be secured at once", granted + "door_opened:a access_taken:a door_fault strike_secured:a door_closed", gateway.Entered, "12", "16", "15", 16},
 		{"the contact fails before anybody came", granted + "door_fault!GPIO27 strike_secured:a", gateway.Unproved, "", "", "13", 13},
+		{"the contact fails, and is well again", granted + "door_opened:a access_taken:a door_fault!GPIO27 door_closed strike_secured:a", gateway.Unproved, "12", "", "16", 16},
+		{"no word of who came", granted + "strike_secured:a door_bell access_not_taken:a", gateway.Unproved, "", "", "12", 12},
 		{"no contact", granted + "strike_secured:a", gateway.Unproved, "", "", "12", 12},
 		{"the latch fails", "access_granted:a door_fault:a access_denied:a", gateway.Unproved, "", "", "", 12},
 
@@ -98,7 +107,7 @@ func TestReceiptOf(t *testing.T) {
 			}
 			all := told(tt.events)
 			got, ended := gateway.ReceiptOf(all, "a")
-			if d := cmp.Diff(want, got); d != "" || ended != (tt.outcome != "") {
+			if d := gocmp.Diff(want, got); d != "" || ended != (tt.outcome != "") {
 				t.Errorf("ended %v: %s", ended, d)
 			}
 			if ended && !got.Consistent() {
