@@ -75,7 +75,7 @@ func (l leaves) with(e gateway.Event) leaves {
 }
 
 // loadLeaves reads from the newest events which leaves were left open, and by whom.
-func (s *Store) loadLeaves() error {
+func loadLeaves(s *Store) error {
 	s.head.leaves = nil
 	rows, err := s.conn.QueryContext(context.Background(), "SELECT body FROM events WHERE seq > ? AND ("+ofTypes(gateway.DoorOpened, gateway.DoorClosed)+") ORDER BY seq",
 		s.head.seq-tailEvents)

@@ -216,7 +216,7 @@ func (tx *Tx) carryOver(continued bool, quarantine Quarantine) {
 
 // reload takes into memory what the writer knows of a database that was replaced.
 func (s *Store) reload() error {
-	if err := errors.Join(s.readBack(), s.loadState(), s.loadHead(), s.loadLeaves()); err != nil {
+	if err := errors.Join(s.readBack(), s.loadState(), s.loadHead(), loadLeaves(s)); err != nil {
 		return err
 	}
 	s.replaced = false

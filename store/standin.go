@@ -116,7 +116,7 @@ var (
 func use(s *Store, h *handles) error {
 	s.connection, s.write = h.connection, h.write
 	s.files.Store(&h.files)
-	return errors.Join(s.loadState(), s.loadHead(), s.loadLeaves())
+	return errors.Join(s.loadState(), s.loadHead(), loadLeaves(s))
 }
 
 // newStandIn makes a database in a folder of the memory, and fills it.
