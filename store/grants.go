@@ -115,6 +115,12 @@ func (tx Grants) DeadCodes(over time.Time, limit int) []gateway.GrantRecord {
 
 func (tx Grants) list(where string, args ...any) []gateway.GrantRecord {
 	list := []gateway.GrantRecord{}
+	tx.walk(where, args, func(g gateway.GrantRecord) { list = append(list, g) })
+	return list
+}
+
+// walk hands each of the grants to take, which must ask nothing itself.
+func (tx Grants) walk(where string, args []any, take func(gateway.GrantRecord)) {
 	void := tx.void()
 	tx.each("SELECT "+grantColumns+" FROM grants "+where, args, func(rows *sql.Rows) error {
 		var row grantRow
@@ -122,10 +128,11 @@ func (tx Grants) list(where string, args ...any) []gateway.GrantRecord {
 			return err
 		}
 		g, err := row.record(void)
-		list = append(list, g)
+		if err == nil {
+			take(g)
+		}
 		return err
 	})
-	return list
 }
 
 // grantRow scans grantColumns.

@@ -165,7 +165,7 @@ type Explanation struct {
 // of an attempt. Uses, lock-outs and the door's state are those of now; the pauses that are set now
 // are held against the instant.
 func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gateway.DoorID, t time.Time) (x Explanation, found bool, err error) {
-	at := gateway.Reading{Wall: t, Earliest: t, Latest: t, State: gateway.ClockSynced}
+	at := surely(t)
 	var f Facts
 	err = c.ledger.View(ctx, func(tx Tx) error {
 		var g gateway.GrantRecord

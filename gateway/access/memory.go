@@ -15,6 +15,8 @@ type Ledger interface {
 	Follow(context.Context, func(Tx) error) error
 	// View looks at one instant, and changes nothing.
 	View(context.Context, func(Tx) error) error
+	// Browse is View for whoever reads much: no decision waits for it.
+	Browse(context.Context, func(Tx) error) error
 }
 
 // Tx is one transaction, sorted by what it speaks of. The first error of the database sticks:
@@ -50,6 +52,10 @@ type Grants interface {
 	// DeadCodes lists up to limit grants with live codes that have no uses left, or that are over
 	// at an instant; zero: whenever they end.
 	DeadCodes(over time.Time, limit int) []gateway.GrantRecord
+	// Visiting hands to take, which must ask nothing itself, each active grant whose period meets
+	// from..to and that may have an entry left. Residents' own PINs and duress PINs are no visits,
+	// and neither is a grant made at home that nothing presents any more.
+	Visiting(from, to time.Time, take func(gateway.GrantRecord))
 }
 
 // Codes is the live PINs and cards of doors, as keyed hashes (P6).

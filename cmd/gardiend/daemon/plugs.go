@@ -32,6 +32,10 @@ func (l ledger) View(ctx context.Context, f func(access.Tx) error) error {
 	return l.store.View(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
 }
 
+func (l ledger) Browse(ctx context.Context, f func(access.Tx) error) error {
+	return l.store.Browse(ctx, func(tx *store.Tx) error { return f(accessTx(tx)) })
+}
+
 func accessTx(tx *store.Tx) access.Tx {
 	return access.Tx{Grants: tx.Grants, Codes: tx.Codes, Issuers: tx.Issuers, Feed: tx.Feed, House: tx.House, Record: tx.Record, Err: tx.Err}
 }
