@@ -1,6 +1,7 @@
 package access
 
 import (
+	"container/heap"
 	"context"
 	"slices"
 	"time"
@@ -22,14 +23,14 @@ func (c *Controller) Visits(ctx context.Context, from, to time.Time, after gatew
 	o := obstacles{asked: gateway.Period{NotBefore: from, NotAfter: to}, rules: rules}
 	err = c.ledger.Browse(ctx, func(tx Tx) error {
 		tx.Grants.Visiting(p.from, to, func(g gateway.GrantRecord) { p.add(c.visitsOf(g, now, p)) })
-		p.cut()
-		inOrder(p.going)
 		o.read(tx, p.rows, now)
 		return nil
 	})
 	if err != nil {
 		return nil, false, err
 	}
+	inOrder(p.rows)
+	inOrder(p.going)
 	overlaps(append(p.going, p.rows...))
 	if more = len(p.rows) > most; more {
 		p.rows = p.rows[:most]
@@ -73,48 +74,49 @@ func opensFrom(g gateway.GrantRecord) gateway.Period {
 	return p
 }
 
-// visitPage gathers the visits that come first after a place. It needs room for a few pages only,
-// however many there are.
+// visitPage gathers the visits that come first after a place. It has room for a page, however many
+// there are.
 type visitPage struct {
 	from, to time.Time
 	after    gateway.VisitPlace
 	most     int
-	rows     []*booking // after the place; once cut, in order and at most one more than wanted
+	rows     lastFirst  // after the place: at most one more than wanted, which tells that there are more
 	going    []*booking // before it, and not over there: others may overlap them
-	last     *booking   // nothing after it is wanted; nil: all is
 }
 
 // until is the instant from which on nothing is wanted.
 func (p *visitPage) until() time.Time {
-	if p.last == nil {
+	if len(p.rows) <= p.most {
 		return p.to
 	}
-	return p.last.NotBefore.Add(time.Second)
+	return p.rows[0].NotBefore.Add(time.Second)
 }
 
 func (p *visitPage) add(list []*booking) {
 	for _, r := range list {
 		place := r.Place()
 		switch {
-		case p.last != nil && place.Compare(p.last.Place()) > 0:
-		case place.Compare(p.after) > 0:
-			p.rows = append(p.rows, r)
-		case r.NotAfter.After(p.after.From) && len(p.going) < p.most:
-			p.going = append(p.going, r)
+		case place.Compare(p.after) <= 0:
+			if r.NotAfter.After(p.after.From) && len(p.going) < p.most {
+				p.going = append(p.going, r)
+			}
+		case len(p.rows) <= p.most:
+			heap.Push(&p.rows, r)
+		case place.Compare(p.rows[0].Place()) < 0:
+			p.rows[0] = r
+			heap.Fix(&p.rows, 0)
 		}
-	}
-	if len(p.rows) > 4*p.most {
-		p.cut()
 	}
 }
 
-func (p *visitPage) cut() {
-	inOrder(p.rows)
-	if len(p.rows) > p.most {
-		p.rows = slices.Delete(p.rows, p.most+1, len(p.rows))
-		p.last = p.rows[p.most]
-	}
-}
+// lastFirst is a heap with the last of all visits at its top.
+type lastFirst []*booking
+
+func (h lastFirst) Len() int           { return len(h) }
+func (h lastFirst) Less(i, j int) bool { return h[i].Place().Compare(h[j].Place()) > 0 }
+func (h lastFirst) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *lastFirst) Push(x any)        { *h = append(*h, x.(*booking)) }
+func (h *lastFirst) Pop() any          { panic("access: nobody takes a visit off the page") }
 
 func inOrder(rows []*booking) {
 	slices.SortFunc(rows, func(a, b *booking) int { return a.Place().Compare(b.Place()) })

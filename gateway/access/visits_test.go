@@ -257,7 +257,9 @@ func TestVisitsOverlap(t *testing.T) {
 					before = append(before, o.Grant)
 				}
 			}
-			slices.SortFunc(all, func(a, b gateway.GrantID) int { return gateway.VisitPlace{Grant: a}.Compare(gateway.VisitPlace{Grant: b}) })
+			slices.SortFunc(all, func(a, b gateway.GrantID) int {
+				return gateway.VisitPlace{Grant: a}.Compare(gateway.VisitPlace{Grant: b})
+			})
 			all = slices.Compact(all)
 			told, inPages := others(t, v), others(t, pages[i])
 			if len(told) != min(len(all), 8) || slices.ContainsFunc(told, func(id gateway.GrantID) bool { return !slices.Contains(all, id) }) {

@@ -18,6 +18,7 @@ type Backend struct {
 	Doors     DoorService
 	Attempts  AttemptService
 	Grants    GrantService
+	Visits    VisitService
 	Record    RecordService
 	Issuers   IssuerService
 	Residents ResidentService

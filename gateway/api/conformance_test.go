@@ -165,6 +165,10 @@ var each = []struct {
 	{"GET", "/v1/grants/home%2Fg1/explanation?door=front&at=2026-11-27T12:00:00Z", "", 200, `"expired"`},
 	{"GET", "/v1/grants/home%2Fnosuch/explanation", "", 404, "home/nosuch"},
 
+	{"GET", "resident:/v1/visits", "", 200, `"conflicts":[]}],"next":"2026-11-27T11:00:00Z,front,home/g1"}`},
+	{"GET", "/v1/visits?after=2026-11-27T11:00:00Z,front,home/g1", "", 200, `/336h","door":"front"`},
+	{"GET", "/v1/visits?from=2027-09-30T22:00:00Z&to=2027-12-01T23:00:00Z&after=2026-11-27T11:00:00Z,front,home/g1", "", 200, `/1489h","door"`},
+
 	{"GET", "/v1/events?after=1&limit=1", "", 200, `"next":2`},
 	{"GET", "resident:/v1/events/stream?after=1", "", 200, "id: 3"},
 	{"GET", "/v1/events/verification", "", 200, `"ok":true`},
@@ -380,6 +384,17 @@ func TestRefusals(t *testing.T) {
 	} {
 		if status, answer, _ := s.call(t, "POST", "/v1/pause", body); status != 400 || !strings.Contains(answer, say) {
 			t.Errorf("%s: %d %s, want 400 with %q", body, status, answer, say)
+		}
+	}
+	for query, say := range map[string]string{
+		"from=tomorrow": "from: ", "to=2026-12-01": "RFC 3339", "from=2026-12-01T00:00:00+01:00": "%2B",
+		"from=2019-12-31T00:00:00Z": "2020 to 2100", "to=2101-01-01T00:00:00Z": "2020 to 2100",
+		"from=2026-12-01T00:00:00Z&to=2026-12-01T00:00:00Z": "to must lie after from", "to=2026-11-27T11:00:00Z": "which is now",
+		"from=2026-12-01T00:00:00Z&to=2027-02-01T01:00:01Z": "at most 62 days", "to=2090-12-01T00:00:00Z": "at most 62 days",
+		"after=2026-11-27": "after: ", "after=x,front,home/g1": "gave as next", "after=2026-11-27T11:00:00Z,Front,home/g1": "gave as next", "after=2026-11-27T11:00:00Z,front,home/": "gave as next",
+	} {
+		if status, answer, _ := s.call(t, "GET", "/v1/visits?"+query, ""); status != 400 || !strings.Contains(answer, say) {
+			t.Errorf("%s: %d %s, want 400 with %q", query, status, answer, say)
 		}
 	}
 	refused("POST", "/v1/events/forget", `{"ref":"broken"}`, 500)

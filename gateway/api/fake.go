@@ -45,7 +45,8 @@ var ErrFake = errors.New("it is broken")
 
 // Backend gives the fake as what Server asks.
 func (f *Fake) Backend() Backend {
-	return Backend{fakeDoors{f}, fakeAttempts{f}, fakeGrants{f}, fakeRecord{f}, fakeIssuers{f}, fakeResidents{f}, fakePairing{f}, fakeSessions{f}, fakeUpkeep{f}, fakeMailbag{}, fakeReceipts{f}}
+	return Backend{Doors: fakeDoors{f}, Attempts: fakeAttempts{f}, Grants: fakeGrants{f}, Visits: fakeVisits{f}, Record: fakeRecord{f}, Issuers: fakeIssuers{f},
+		Residents: fakeResidents{f}, Pairing: fakePairing{f}, Sessions: fakeSessions{f}, Upkeep: fakeUpkeep{f}, Mailbag: fakeMailbag{}, Receipts: fakeReceipts{f}}
 }
 
 // Acts lists what was done: "revoke home/g1 by r1".

@@ -47,6 +47,7 @@ var rights = map[string]string{
 	"GET /v1/grants/{id}":             "r",
 	"DELETE /v1/grants/{id}":          "r",
 	"GET /v1/grants/{id}/explanation": "r",
+	"GET /v1/visits":                  "r",
 	"GET /v1/issuers":                 "r",
 	"POST /v1/issuers/{id}/pause":     "r",
 	"POST /v1/issuers/{id}/resume":    "r",

@@ -45,6 +45,7 @@ func (s *Server) routes(sim Sim) []route {
 	}
 	list = append(list, attempts{s.backend.Attempts, s.stop}.routes()...)
 	list = append(list, s.grantRoutes()...)
+	list = append(list, visitRoutes(s)...)
 	list = append(list, s.recordRoutes()...)
 	list = append(list, s.houseRoutes()...)
 	list = append(list, sessions{s.backend}.routes()...)
