@@ -150,7 +150,10 @@ func (d calendarDay) has(t time.Time) bool {
 // note says that the clocks change on the day, and how.
 func (d calendarDay) note() string {
 	length := d.next().begins.Sub(d.begins)
-	_, change := d.begins.ZoneBounds()
+	before, change := d.begins.ZoneBounds()
+	if before.Equal(d.begins) { // they change at midnight
+		change = before
+	}
 	if length == 24*time.Hour || change.IsZero() {
 		return ""
 	}
@@ -158,8 +161,8 @@ func (d calendarDay) note() string {
 	if rest := length % time.Hour; rest > 0 {
 		hours += fmt.Sprintf(" %d min", rest/time.Minute)
 	}
-	_, before := change.Add(-time.Second).Zone()
-	shown := change.In(time.FixedZone("", before)) // what the clocks would show without the change
+	_, offset := change.Add(-time.Second).Zone()
+	shown := change.In(time.FixedZone("", offset)) // what the clocks would show without the change
 	again := ""
 	if length > 24*time.Hour {
 		again = " again"

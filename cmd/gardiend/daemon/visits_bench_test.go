@@ -16,7 +16,7 @@ import (
 
 // fillVisits adds grants of the carrier by hand: with a schedule of two windows a day, or with a
 // period of two hours somewhere in the next 62 days.
-func fillVisits(b *testing.B, dir string, n int, scheduled bool) {
+func fillVisits(b testing.TB, dir string, n int, scheduled bool) {
 	b.Helper()
 	db, err := sql.Open("gardien-sqlite3", "file:"+filepath.Join(dir, store.FileName)+"?_journal_mode=WAL&_synchronous=OFF")
 	if err != nil {
