@@ -235,50 +235,52 @@ func (h *house) holdAgainstExplain(r chance, id gateway.GrantID, door gateway.Do
 // TestVisitsOverlap: whoever comes while another does is told so, however the answer is cut in
 // pages: at least with the visit that begins later.
 func TestVisitsOverlap(t *testing.T) {
-	live(t, nil, func(h *house) {
-		seed := rand.Uint64()
-		t.Logf("seed %d", seed)
-		r := chance{rand.New(rand.NewPCG(seed, 7)), time.Now(), time.Now().Add(14 * 24 * time.Hour)}
-		h.populate(r, 30)
-		most := 300 + r.IntN(300)
-		pages, whole := h.visits(r.from, r.to, most), h.visits(r.from, r.to, 1_000_000)
-		if len(pages) != len(whole) {
-			t.Fatalf("%d in pages, %d at once", len(pages), len(whole))
-		}
-		crowded := 0
-		for i, v := range whole {
-			var all, before []gateway.GrantID
-			for k, o := range whole {
-				if o.Door != v.Door || o.Grant == v.Grant || !o.NotBefore.Before(v.NotAfter) || !v.NotBefore.Before(o.NotAfter) {
-					continue
-				}
-				all = append(all, o.Grant)
-				if k < i {
-					before = append(before, o.Grant)
-				}
-			}
-			slices.SortFunc(all, func(a, b gateway.GrantID) int {
-				return gateway.VisitPlace{Grant: a}.Compare(gateway.VisitPlace{Grant: b})
+	for _, n := range []int{12, 40} {
+		t.Run(fmt.Sprint(n, " grants"), func(t *testing.T) {
+			live(t, nil, func(h *house) {
+				seed := rand.Uint64()
+				t.Logf("seed %d", seed)
+				r := chance{rand.New(rand.NewPCG(seed, 7)), time.Now(), time.Now().Add(14 * 24 * time.Hour)}
+				h.populate(r, n)
+				h.holdOverlaps(r, 2*n)
 			})
-			all = slices.Compact(all)
-			told, inPages := others(t, v), others(t, pages[i])
-			if len(told) != min(len(all), 8) || slices.ContainsFunc(told, func(id gateway.GrantID) bool { return !slices.Contains(all, id) }) {
-				t.Fatalf("%+v: overlaps %v", v, all)
-			}
-			if len(all) > 8 {
-				crowded++
+		})
+	}
+}
+
+// holdOverlaps holds all visits, at once and in pages, against what meets what. No more go on at one
+// instant than a page has.
+func (h *house) holdOverlaps(r chance, page int) {
+	h.t.Helper()
+	pages, whole := h.visits(r.from, r.to, page), h.visits(r.from, r.to, 1_000_000)
+	if len(pages) != len(whole) || len(whole) <= page {
+		h.t.Fatalf("%d in pages of %d, %d at once", len(pages), page, len(whole))
+	}
+	across := 0 // pairs whose first is on a page before
+	for i, v := range whole {
+		var all []gateway.GrantID
+		told, inPages := others(h.t, v), others(h.t, pages[i])
+		for k, o := range whole {
+			if o.Door != v.Door || o.Grant == v.Grant || !o.NotBefore.Before(v.NotAfter) || !v.NotBefore.Before(o.NotAfter) {
 				continue
 			}
-			for _, id := range before {
-				if !slices.Contains(inPages, id) {
-					t.Fatalf("page of %d: %+v does not name %s, which is there already", most, pages[i], id)
-				}
+			if !slices.Contains(all, o.Grant) {
+				all = append(all, o.Grant)
+			}
+			if k/page < i/page {
+				across++
+			}
+			if k < i && len(inPages) < 8 && !slices.Contains(inPages, o.Grant) {
+				h.t.Fatalf("in pages of %d, %+v does not name %s, which is there already", page, pages[i], o.Grant)
 			}
 		}
-		if crowded == 0 || crowded == len(whole) {
-			t.Errorf("%d of %d have more than eight others: this test shows little", crowded, len(whole))
+		if len(told) != min(len(all), 8) || slices.ContainsFunc(told, func(id gateway.GrantID) bool { return !slices.Contains(all, id) }) {
+			h.t.Fatalf("%+v: want overlaps with %v", v, all)
 		}
-	})
+	}
+	if across == 0 {
+		h.t.Error("nothing goes on from one page to the next: this test shows nothing")
+	}
 }
 
 // others lists whom a visit names, each once.
