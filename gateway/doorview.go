@@ -40,7 +40,23 @@ type DoorView struct {
 	// Ailments are why it could not be closed, or be proved closed, once it is opened.
 	Ailments []Ailment
 	Entries  []Entry
+
+	// SeenAt is the last instant at which this was known: now, while the hardware answers; zero: it was
+	// never known. It and Since are of the process's clock.
+	SeenAt   time.Time
+	Since    time.Time // since when Strike, Contact, Lock and HeldOpen are as they are
+	OpenedBy Opener    // while the leaf is open: who opened it; "": it is not
+	Battery  *int      // of the lock, in percent; nil: none is known
 }
+
+// Opener is who opened a leaf.
+type Opener string
+
+const (
+	OpenedByGrant  Opener = "grant"   // somebody who was let in, a resident included
+	OpenedByHandle Opener = "handle"  // somebody inside, after a request to exit
+	OpenedUnseen   Opener = "unknown" // nobody knows: a key, a break-in, or before the start
+)
 
 // Entry is one entry that goes on: its release runs, or nobody has taken it yet.
 type Entry struct {

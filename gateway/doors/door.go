@@ -53,7 +53,7 @@ type Door struct {
 	ready chan struct{}
 	asks  chan *ask
 	done  chan struct{} // closed when Run has ended
-	view  atomic.Pointer[gateway.DoorView]
+	view  atomic.Pointer[sighting]
 
 	calling atomic.Pointer[time.Time] // when a strike that is being moved has to have answered; nil: none is
 
@@ -98,9 +98,10 @@ func (d *Door) Stuck() bool {
 
 // View gives what is known of the door. It waits for nothing.
 func (d *Door) View() gateway.DoorView {
-	v := *d.view.Load()
-	if due := d.calling.Load(); due != nil && !time.Now().Before(*due) && !v.Blocked {
-		v.Blocked, v.Fault = true, true
+	now := time.Now()
+	v := d.view.Load().at(now)
+	if due := d.calling.Load(); due != nil && !now.Before(*due) && !v.Blocked {
+		v.Blocked, v.Fault, v.SeenAt = true, true, due.Add(-d.answersWithin())
 		v.Ailments = append(slices.Clip(v.Ailments), gateway.StrikeFaulty)
 	}
 	return v

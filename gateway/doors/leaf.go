@@ -99,7 +99,7 @@ func (d *owner) opened(now time.Time) {
 		}
 		return k.retry
 	})
-	d.openedAt, d.alarms = now, 0
+	d.openedAt, d.alarms, d.opener = now, 0, openedBy(d, now)
 	events := []gateway.Event{{Type: gateway.DoorOpened}}
 	forced := false
 	switch {

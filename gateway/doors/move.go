@@ -91,7 +91,7 @@ func (d *owner) forgetPresses() {
 
 // move makes a call into the latch: a strike's here and now, a lock's by the hand.
 func (d *owner) move(c *call, now time.Time) {
-	c.due = now.Add(d.hand.latch.within() + answerGrace)
+	c.due = now.Add(d.answersWithin())
 	d.call = c
 	if d.hw.Lock != nil {
 		d.hand.calls <- c.release
@@ -213,6 +213,7 @@ func (d *owner) releaseFailed(c *call, err error) {
 		d.answer(k, err)
 	}
 	if c.opened {
+		d.opener = gateway.OpenedUnseen
 		d.emit(true, gateway.Event{Type: gateway.DoorForcedOpen})
 	}
 }
@@ -228,6 +229,7 @@ func (d *owner) admit(c *call, now time.Time) {
 	}
 	released, _ := d.hand.latch.events()
 	if c.exit {
+		d.exits = true
 		d.emit(false, gateway.Event{Type: released})
 	}
 	for _, k := range c.asks {
@@ -316,7 +318,7 @@ func (d *owner) secured(now time.Time) {
 	}
 	_, secured := d.hand.latch.events()
 	events := []gateway.Event{secured.Of(d.last)}
-	d.last, d.running = gateway.Attempt{}, nil
+	d.last, d.running, d.exits = gateway.Attempt{}, nil, false
 	for _, a := range distinct(d.waiting) {
 		events = append(events, gateway.AccessNotTaken.Of(a))
 	}

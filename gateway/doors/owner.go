@@ -24,6 +24,7 @@ type owner struct {
 	exit     bool              // so is a request to exit
 	lookers  []*ask            // wait until the hand is idle
 	released bool              // as far as it has said
+	exits    bool              // this release is a request to exit's, too
 	stray    bool              // it may be released although nobody is let in: secure it
 	began    time.Time         // of this release on end (F1)
 	until    time.Time         // deadline of the release
@@ -43,8 +44,12 @@ type owner struct {
 	leaf     gateway.ContactState
 	ajar     bool // the leaf was open when the contact last knew
 	openedAt time.Time
-	alarms   int       // held-open alarms of this opening
-	shunted  time.Time // REX: openings until then are no alarm
+	alarms   int            // held-open alarms of this opening
+	shunted  time.Time      // REX: openings until then are no alarm
+	opener   gateway.Opener // of this opening
+
+	sure   bool      // the hardware vouches for what is published
+	sureAt time.Time // when it last did; zero: never
 }
 
 // call is one call into the latch.
@@ -122,7 +127,7 @@ func (d *owner) publish() {
 	v.Fault = silent || d.faulty || d.broken != nil || v.Contact == gateway.ContactFault
 	v.Ailments = d.ailments(v, silent)
 	v.Entries = d.entries()
-	d.view.Store(v)
+	d.view.Store(sightOf(d, v, time.Now()))
 }
 
 func (d *owner) ailments(v *gateway.DoorView, silent bool) (list []gateway.Ailment) {

@@ -118,7 +118,7 @@ func (d *owner) begin() {
 	d.forgetPresses() // who pressed while the daemon waited for its disk is not there any more
 	if d.hw.Contact != nil {
 		d.leaf, d.openedAt = d.hw.Contact.Contact(), time.Now()
-		d.ajar = d.leaf == gateway.ContactOpen
+		d.ajar, d.opener = d.leaf == gateway.ContactOpen, gateway.OpenedUnseen
 	}
 	if m := d.hw.monitor(); m != nil {
 		d.lock = m.LockState()
