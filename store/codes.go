@@ -54,6 +54,19 @@ func (tx Codes) HasCard(id gateway.GrantID, door gateway.DoorID) (has bool) {
 	return has
 }
 
+// Between lists the live PINs and cards of the grants from one id to another, both included, in the order of
+// their grants.
+func (tx Codes) Between(first, last gateway.GrantID) (list []gateway.PINRecord) {
+	tx.each("SELECT iss, jti, door, length FROM pins WHERE (iss, jti) >= (?, ?) AND (iss, jti) <= (?, ?) ORDER BY iss, jti",
+		[]any{first.Issuer, first.JTI, last.Issuer, last.JTI}, func(rows *sql.Rows) error {
+			var p gateway.PINRecord
+			err := rows.Scan(&p.Grant.Issuer, &p.Grant.JTI, &p.Door, &p.Length)
+			list = append(list, p)
+			return err
+		})
+	return list
+}
+
 // guesses is what an issuer has tried in a day, as shortened keyed hashes.
 type guesses struct {
 	Day   string `json:"day"`

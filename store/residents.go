@@ -44,6 +44,7 @@ func (tx Residents) Remove(id gateway.ResidentID) bool { return tx.remove(id, ev
 // remove removes a resident whose device was not moved further than a version.
 func (tx Residents) remove(id gateway.ResidentID, upTo int64) bool {
 	tx.exec("DELETE FROM pins WHERE owner = ?1 OR duress = ?1", id)
+	tx.unsee(id)
 	if tx.exec("DELETE FROM residents WHERE id = ?", id) == 0 {
 		return false
 	}

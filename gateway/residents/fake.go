@@ -2,6 +2,7 @@ package residents
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ type Fake struct {
 	list    []gateway.Resident
 	tokens  map[gateway.ResidentID][]byte
 	answers map[string]fakeAnswer
+	seen    map[gateway.ResidentID]time.Time
 	Fail    error // of every call
 }
 
@@ -58,6 +60,26 @@ func (f *Fake) Rebind(_ context.Context, id gateway.ResidentID, mac []byte, key 
 	f.list[i].Key, f.tokens[id] = key, mac
 	f.list[i].Ver++
 	return true, nil
+}
+
+// SeenAt implements Memory.
+func (f *Fake) SeenAt(context.Context) (map[gateway.ResidentID]time.Time, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := map[gateway.ResidentID]time.Time{}
+	maps.Copy(list, f.seen)
+	return list, f.Fail
+}
+
+// PutSeenAt implements Memory.
+func (f *Fake) PutSeenAt(_ context.Context, seen map[gateway.ResidentID]time.Time) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.seen == nil {
+		f.seen = map[gateway.ResidentID]time.Time{}
+	}
+	maps.Copy(f.seen, seen)
+	return f.Fail
 }
 
 // Confirm implements Memory.

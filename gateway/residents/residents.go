@@ -29,6 +29,10 @@ type Memory interface {
 	Remove(ctx context.Context, id gateway.ResidentID, keep bool) (found, last bool, err error)
 	// Confirm confirms a resident, and tells the record; false: there was no need of it.
 	Confirm(context.Context, gateway.ResidentID) (bool, error)
+	// SeenAt gives when each device last authenticated, as far as it was kept.
+	SeenAt(context.Context) (map[gateway.ResidentID]time.Time, error)
+	// PutSeenAt keeps that of some devices; a power cut may take it.
+	PutSeenAt(context.Context, map[gateway.ResidentID]time.Time) error
 	// Answer finds a remembered answer: the keyed hash of the request's body that it was given
 	// to, the sealed answer (nil: there is none), and its instant.
 	Answer(ctx context.Context, key []byte) (body, answer []byte, at time.Time, err error)
@@ -58,6 +62,7 @@ type Opts struct {
 type Residents struct {
 	Opts
 	proofs *proofs
+	seen   *seen
 
 	acts sync.Mutex // a newcomer is confirmed or dropped by one at a time
 
@@ -71,7 +76,7 @@ type Residents struct {
 
 // New makes a room.
 func New(o Opts) *Residents {
-	return &Residents{Opts: o, proofs: newProofs(), moves: map[gateway.ResidentID]*move{}, moved: map[gateway.ResidentID]int{}}
+	return &Residents{Opts: o, proofs: newProofs(), seen: newSeen(), moves: map[gateway.ResidentID]*move{}, moved: map[gateway.ResidentID]int{}}
 }
 
 // Authenticate finds the device whose token this is, be it confirmed or not.
@@ -88,6 +93,7 @@ func (r *Residents) Authenticate(ctx context.Context, token gateway.Secret) (gat
 	if err != nil || !known || !hmac.Equal(want, mac) {
 		return gateway.Resident{}, false, err
 	}
+	r.seen.note(found.ID, r.Clock.Read().SinceBoot)
 	return found, true, nil
 }
 
@@ -144,6 +150,7 @@ func (r *Residents) Remove(ctx context.Context, id gateway.ResidentID, keep bool
 	case !found:
 		return r.Known(ctx, id)
 	}
+	r.seen.forget(id)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.moves, id)

@@ -78,6 +78,14 @@ func isLast(list []gateway.Resident, id gateway.ResidentID) bool {
 	return is
 }
 
+func (m residentMemory) SeenAt(ctx context.Context) (map[gateway.ResidentID]time.Time, error) {
+	return store.Look(ctx, m.store, func(tx *store.Tx) map[gateway.ResidentID]time.Time { return tx.Residents.SeenAt() })
+}
+
+func (m residentMemory) PutSeenAt(ctx context.Context, seen map[gateway.ResidentID]time.Time) error {
+	return m.store.Follow(ctx, func(tx *store.Tx) error { tx.Residents.PutSeenAt(seen); return tx.Err() })
+}
+
 func (m residentMemory) Answer(ctx context.Context, key []byte) (body, answer []byte, at time.Time, err error) {
 	err = m.store.View(ctx, func(tx *store.Tx) error { body, answer, at = tx.Residents.Answer(key); return nil })
 	return body, answer, at, err
