@@ -54,6 +54,9 @@ const (
 // Kinds lists them.
 func Kinds() []Kind { return []Kind{KindCourier, KindTechnician, KindEmployee, KindFamily} }
 
+// Valid reports whether it is one of them.
+func (k Kind) Valid() bool { return slices.Contains(Kinds(), k) }
+
 // For reports whether the grant names door.
 func (g *Grant) For(door DoorID) bool { return slices.Contains(g.Doors, door) }
 

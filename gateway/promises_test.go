@@ -30,7 +30,7 @@ type tree struct {
 	codes    map[string]string   // cited promises, and where
 	sections map[string]string   // cited sections of the contract, and where
 	routes   map[string]string   // of the APIs, and where
-	words    map[string]string   // event types, reasons and ailments, and where
+	words    map[string]string   // event types, reasons, ailments and kinds of findings, and where
 	tests    map[string][]string // test names and stories, and their folders
 }
 
@@ -87,7 +87,7 @@ const letters = "[APTDFNWZSLRIH]"
 var (
 	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Benchmark|Fuzz)\w+)`)
 	testCode  = regexp.MustCompile(`^(?:Test|Benchmark|Fuzz)(` + letters + `[1-9][0-9]?)_`)
-	wordConst = regexp.MustCompile(`(?:EventType|Reason|Ailment)\s+= "([a-z._]+)"`)
+	wordConst = regexp.MustCompile(`(?:EventType|Reason|Ailment|FindingKind)\s+= "([a-z._]+)"`)
 	wholeCode = regexp.MustCompile(`^` + letters + `[1-9][0-9]?$`)
 	inBraces  = regexp.MustCompile(`\((` + letters + `[1-9][0-9]?)\)`)
 	section   = regexp.MustCompile(`contract §([0-9]+)`)

@@ -49,6 +49,19 @@ func (e *GrantEntry) Continues(door DoorID, r Reading) bool {
 	return r.State != ClockUndecided && r.Latest.Sub(e.Began) < EntryLasts
 }
 
+// Whom says whom the grant is for: as its maker said, else as its hours and uses tell.
+func (r *GrantRecord) Whom() Kind {
+	switch {
+	case r.Kind != "":
+		return r.Kind
+	case r.Schedule != nil:
+		return KindEmployee
+	case r.Uses == 1:
+		return KindCourier
+	}
+	return KindTechnician
+}
+
 // UsesLeft is the number of entries left; ok is false where there is no limit.
 func (r *GrantRecord) UsesLeft() (n int, ok bool) {
 	if r.Uses == 0 {
@@ -89,6 +102,25 @@ type IssuerState struct {
 	HeardAt    time.Time // newest iat of any verified document, by the issuer's word
 	ManifestAt time.Time // newest iat of a verified manifest
 	Today      int       // entries since midnight
+}
+
+// LastSign is when the issuer last gave a sign of life, for its offline limit: its newest manifest; until the
+// first one, its newest document. Zero: never.
+func (s *IssuerState) LastSign() time.Time {
+	if s.ManifestAt.IsZero() {
+		return s.HeardAt
+	}
+	return s.ManifestAt
+}
+
+// SignLeeway is how far ahead an issuer's clock may be.
+const SignLeeway = time.Minute
+
+// Silent reports whether the issuer was not heard from for longer than a limit (A9). A date that is
+// still to come is no sign of life (T3).
+func (s *IssuerState) Silent(limit time.Duration, r Reading) bool {
+	last := s.LastSign()
+	return r.Latest.Sub(last) > limit || last.After(r.Latest.Add(SignLeeway))
 }
 
 // Throttle is a reader's memory of wrong PINs and unknown cards (P2–P4).

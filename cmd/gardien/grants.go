@@ -28,6 +28,7 @@ type addFlags struct {
 	uses        int
 	pin         bool
 	resident    string
+	kind        string
 	card        string
 	holder      string
 	ref         string
@@ -73,6 +74,7 @@ is removed. "gardien resident list" shows the ids.`,
 	fl.IntVar(&f.uses, "uses", 0, "entries (default: as often as wanted)")
 	fl.BoolVar(&f.pin, "pin", false, "draw a PIN; it is shown this once and never again")
 	fl.StringVar(&f.resident, "resident", "", "the PIN is this resident's own (with --pin)")
+	fl.StringVar(&f.kind, "kind", "", "whom it is for: courier, technician, employee or family (default: as hours and uses tell)")
 	fl.StringVar(&f.card, "card", "", "a Wiegand card that opens, as in 26:123:45678: bits, facility, number")
 	fl.StringVar(&f.holder, "holder", "", "thumbprint of the key (RFC 7638, 43 characters) of a phone that opens; the text for the phone is shown")
 	fl.StringVar(&f.approval, "approval", "off", "ask: residents have to say yes each time, within a minute")
@@ -93,9 +95,12 @@ func (t *tool) printPIN(made api.GrantMade) {
 
 // request turns flags into the API's words.
 func (t *tool) request(cmd *cobra.Command, f addFlags) (*api.GrantRequest, error) {
-	req := &api.GrantRequest{PIN: f.pin, Resident: gateway.ResidentID(f.resident), Card: f.card, Holder: f.holder, Sub: f.ref, Approval: f.approval, ApprovalSilence: f.silence}
+	req := &api.GrantRequest{PIN: f.pin, Resident: gateway.ResidentID(f.resident), Kind: gateway.Kind(f.kind), Card: f.card, Holder: f.holder, Sub: f.ref, Approval: f.approval, ApprovalSilence: f.silence}
 	if f.resident != "" && !f.pin {
 		return nil, usage("--resident: it is for that resident's own PIN, so give --pin, too")
+	}
+	if f.kind != "" && !req.Kind.Valid() {
+		return nil, usage("--kind: want courier, technician, employee or family")
 	}
 	if cmd.Flags().Changed("uses") {
 		if f.uses < 1 {
@@ -181,9 +186,9 @@ func (t *tool) grantListCmd() *cobra.Command {
 			return printLines(t, all, func() {
 				var rows [][]string
 				for _, g := range all {
-					rows = append(rows, []string{g.ID, string(g.Status), fmt.Sprint(g.Doors), g.NotBefore, g.NotAfter, usesOf(g), or(g.Sub, "")})
+					rows = append(rows, []string{g.ID, string(g.Status), fmt.Sprint(g.Doors), g.NotBefore, g.NotAfter, usesOf(g), string(g.Kind), or(g.Sub, "")})
 				}
-				t.table("ID STATUS DOORS FROM TO USES REF", rows)
+				t.table("ID STATUS DOORS FROM TO USES FOR REF", rows)
 			})
 		}}
 }
@@ -204,6 +209,16 @@ func (t *tool) grantShowCmd() *cobra.Command {
 			}
 			return t.print(g, func() {
 				fmt.Fprintf(t.out, "grant    %s, version %d, %s\ndoors    %v\nfrom     %s\nto       %s\nuses     %s\n", g.ID, g.Ver, g.Status, g.Doors, g.NotBefore, g.NotAfter, usesOf(g))
+				fmt.Fprintf(t.out, "for      %s\n", g.Kind)
+				if g.MadeBy != nil {
+					fmt.Fprintf(t.out, "made by  %s\n", *g.MadeBy)
+				}
+				if !g.Presentable {
+					fmt.Fprintln(t.out, t.paint(red, "nothing can present it now (gardien grant explain)"))
+				}
+				if g.Approval == "ask" {
+					fmt.Fprintf(t.out, "approval residents are asked; their silence says: %s\n", or(g.ApprovalSilence, "deny"))
+				}
 				if g.Schedule != nil {
 					for _, w := range g.Schedule.Windows {
 						fmt.Fprintf(t.out, "hours    %v %s-%s\n", w.Days, w.From, w.To)

@@ -30,9 +30,7 @@ func (t *tool) statusCmd() *cobra.Command {
 				if p := s.Pause; p != nil && !s.Paused {
 					fmt.Fprintf(t.out, "%-9s planned from %s%s\n", "pause", or(p.From, ""), until(p.Until))
 				}
-				for _, n := range s.Notes {
-					fmt.Fprintln(t.out, t.paint(yellow, "! "+n))
-				}
+				t.printNotes(s)
 			})
 		}}
 }
@@ -47,36 +45,6 @@ func network(a api.StatusAPI) string {
 	}
 	_, port, _ := net.SplitHostPort(a.Address)
 	return fmt.Sprintf("https://%s:%s (listens on %s)", a.Name, port, a.Address)
-}
-
-func (t *tool) doctorCmd() *cobra.Command {
-	return &cobra.Command{Use: "doctor", Short: "Look for trouble: doors, clock, database, record", Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := get[api.Status](cmd, t, "/v1/status")
-			if err != nil {
-				return err
-			}
-			v, err := get[api.Verification](cmd, t, "/v1/events/verification")
-			if err != nil {
-				return err
-			}
-			notes := s.Notes
-			if !v.OK {
-				notes = append(notes, "the record is not what was written: "+broken(v))
-			}
-			err = t.print(map[string]any{"ok": len(notes) == 0, "notes": notes, "events": v.Events}, func() {
-				for _, n := range notes {
-					fmt.Fprintln(t.out, t.paint(red, "✗ "+n))
-				}
-				if len(notes) == 0 {
-					fmt.Fprintln(t.out, t.paint(green, fmt.Sprintf("✓ all is well; %d events verify", v.Events)))
-				}
-			})
-			if err == nil && len(notes) > 0 {
-				err = fmt.Errorf("%d findings", len(notes))
-			}
-			return err
-		}}
 }
 
 func (t *tool) doorsCmd() *cobra.Command {
@@ -139,8 +107,11 @@ func (t *tool) issuerCmd() *cobra.Command {
 						state = t.paint(red, "set aside: "+*i.SetAside)
 					}
 					fmt.Fprintf(t.out, "%s (%s) %s, doors %v, %d entries today, heard from %s, manifest %s\n", i.ID, i.Name, state, i.Doors, i.Today, or(i.HeardAt, "never"), or(i.ManifestAt, "none"))
-					for _, p := range i.Policies {
-						fmt.Fprintln(t.out, "    "+p)
+					if i.StopsAt != nil {
+						fmt.Fprintf(t.out, "    without news its grants stop at %s\n", *i.StopsAt)
+					}
+					for _, line := range policyLines(i.Policy) {
+						fmt.Fprintln(t.out, "    "+line)
 					}
 				}
 			})

@@ -179,9 +179,9 @@ func (t *tool) residentCmd() *cobra.Command {
 					if !r.Confirmed {
 						state = t.paint(red, "not confirmed: opens nothing")
 					}
-					rows = append(rows, []string{string(r.ID), r.Name, string(r.Role), r.PairedAt, state})
+					rows = append(rows, []string{string(r.ID), r.Name, string(r.Role), r.PairedAt, or(r.SeenAt, "never"), state})
 				}
-				t.table("ID NAME ROLE PAIRED -", rows)
+				t.table("ID NAME ROLE PAIRED SEEN -", rows)
 			})
 		}})
 	cmd.AddCommand(&cobra.Command{Use: "remove ID", Short: "Remove a device: it opens nothing any more, nor do its own and duress PINs", Args: cobra.ExactArgs(1),

@@ -73,7 +73,9 @@ func (c *documents) apply(tx Tx, d document, at gateway.Reading) (changed bool, 
 var byFeedOnly = &gateway.Refusal{Reason: gateway.UnknownCredential, Detail: "a command comes by the feed only"}
 
 // aheadOf reports an issuer's date that is surely still to come.
-func aheadOf(iat time.Time, at gateway.Reading) bool { return iat.After(at.Latest.Add(iatLeeway)) }
+func aheadOf(iat time.Time, at gateway.Reading) bool {
+	return iat.After(at.Latest.Add(gateway.SignLeeway))
+}
 
 func ahead(iat time.Time, at gateway.Reading) *gateway.Refusal {
 	if aheadOf(iat, at) {

@@ -188,7 +188,7 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 		if f.Policy.Knock > 0 {
 			checks = append(checks, f.knock(c.knocks.isVetoed(door, id)))
 		}
-		checks = append(checks, c.presentable(tx, &f))
+		checks = append(checks, presentable(c.rules.Load(), tx, &f))
 		x = Explanation{door, Verdict(checks), checks}
 		return nil
 	})

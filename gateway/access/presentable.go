@@ -2,6 +2,7 @@ package access
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"gardien/gateway"
@@ -14,37 +15,53 @@ type Reader struct {
 	Texts bool // it scans the texts of grants
 }
 
-// presentable says what can present a grant at a door now. A grant that nothing can present opens
-// for nobody, whatever else speaks for it.
-func (c *Controller) presentable(tx Tx, f *Facts) Check {
-	id, door := f.Grant.ID, f.Door
-	readers := c.rules.Load().Readers[door]
-	var ways, without []string
-	add := func(what string, takes func(Reader) bool) {
+// means is what could present a grant at a door.
+type means struct {
+	pin, card bool // live there
+	text      bool // its text, as a code that is scanned
+	holder    bool // its holder's phone
+}
+
+func meansOf(g *gateway.Grant, p gateway.Policy, pin, card bool) means {
+	return means{pin: pin, card: card, text: p.Bearer && g.Holder == "" && g.ID.Issuer != gateway.HomeIssuer, holder: g.Holder != ""}
+}
+
+// at names the means that work at a door's readers, and those that no reader of it takes.
+func (m means) at(readers []Reader) (ways, without []string) {
+	for _, way := range []struct {
+		is    bool
+		what  string
+		takes func(Reader) bool
+	}{
+		{m.pin, "a PIN", func(Reader) bool { return true }},
+		{m.card, "a card", func(r Reader) bool { return r.Cards }},
+		{m.text, "its text as a code", func(r Reader) bool { return r.Texts }},
+	} {
 		var at []string
 		for _, r := range readers {
-			if takes(r) {
+			if way.is && way.takes(r) {
 				at = append(at, string(r.ID))
 			}
 		}
-		if len(at) == 0 {
-			without = append(without, what)
-			return
+		switch {
+		case len(at) > 0:
+			ways = append(ways, fmt.Sprintf("%s at reader %s", way.what, strings.Join(at, ", ")))
+		case way.is:
+			without = append(without, way.what)
 		}
-		ways = append(ways, fmt.Sprintf("%s at reader %s", what, strings.Join(at, ", ")))
 	}
-	if _, live := tx.Codes.Of(id, door); live {
-		add("a PIN", func(Reader) bool { return true })
-	}
-	if tx.Codes.HasCard(id, door) {
-		add("a card", func(r Reader) bool { return r.Cards })
-	}
-	if f.Policy.Bearer && f.Grant.Holder == "" && id.Issuer != gateway.HomeIssuer {
-		add("its text as a code", func(r Reader) bool { return r.Texts })
-	}
-	if f.Grant.Holder != "" {
+	if m.holder {
 		ways = append(ways, "its holder's phone")
 	}
+	return ways, without
+}
+
+// presentable says what can present a grant at a door now. A grant that nothing can present opens
+// for nobody, whatever else speaks for it.
+func presentable(rules *Rules, tx Tx, f *Facts) Check {
+	id, door := f.Grant.ID, f.Door
+	_, pin := tx.Codes.Of(id, door)
+	ways, without := meansOf(&f.Grant.Grant, f.Policy, pin, tx.Codes.HasCard(id, door)).at(rules.Readers[door])
 	check := Check{Name: "presentable", OK: len(ways) > 0, Detail: strings.Join(ways, "; ")}
 	if !check.OK {
 		check.Reason, check.Detail = gateway.UnknownCredential, "nothing: no PIN or card of it is live at this door, and it names no holder"
@@ -53,4 +70,40 @@ func (c *Controller) presentable(tx Tx, f *Facts) Check {
 		}
 	}
 	return check
+}
+
+// GrantFacts is what a list says of a grant beside the grant itself.
+type GrantFacts struct {
+	// Presentable: something can present it now, at one of its doors at least.
+	Presentable bool
+	// Approval is whether residents are asked before it opens: of a third party's its policy says that.
+	Approval gateway.Approval
+}
+
+// Look gives the facts of each grant of a list. Codes are the live PINs and cards of the list's grants.
+func (c *Controller) Look(list []gateway.GrantRecord, codes []gateway.PINRecord) []GrantFacts {
+	type place struct {
+		grant gateway.GrantID
+		door  gateway.DoorID
+		card  bool
+	}
+	live := map[place]bool{}
+	for _, p := range codes {
+		live[place{p.Grant, p.Door, p.Length == 0}] = true
+	}
+	rules := c.rules.Load()
+	out := make([]GrantFacts, len(list))
+	for i := range list {
+		g := &list[i].Grant
+		policy := gateway.Policy{Doors: rules.Doors, Approval: g.Approval}
+		if g.ID.Issuer != gateway.HomeIssuer {
+			policy = rules.Issuers[g.ID.Issuer].Policy
+		}
+		out[i].Approval = policy.Approval
+		out[i].Presentable = slices.ContainsFunc(c.here(*g), func(d gateway.DoorID) bool {
+			ways, _ := meansOf(g, policy, live[place{g.ID, d, false}], live[place{g.ID, d, true}]).at(rules.Readers[d])
+			return slices.Contains(policy.Doors, d) && len(ways) > 0
+		})
+	}
+	return out
 }

@@ -117,7 +117,7 @@ func (c *Controller) lockOut(ctx context.Context, id gateway.GrantID, door gatew
 		}
 		switch {
 		case lockedOut(t, now):
-			shut = append(shut, fmt.Sprintf("reader %s takes no %s for %s", r.ID, what, more(t.LockedFor-(now.SinceBoot-t.Locked))))
+			shut = append(shut, fmt.Sprintf("reader %s takes no %s for %s", r.ID, what, More(t.LockedFor-(now.SinceBoot-t.Locked))))
 		case id.Issuer != gateway.HomeIssuer && pausedToday(t, now, rules.Zone):
 			shut = append(shut, fmt.Sprintf("reader %s takes no third party's %s today, unless a resident lifts it", r.ID, what))
 		}
@@ -131,8 +131,8 @@ func (c *Controller) lockOut(ctx context.Context, id gateway.GrantID, door gatew
 	return check, nil
 }
 
-// more writes how much longer something lasts, rounded up.
-func more(d time.Duration) string {
+// More writes how much longer something lasts, rounded up.
+func More(d time.Duration) string {
 	n, unit := (d+time.Second-1)/time.Second, "second"
 	if n > 60 {
 		n, unit = (d+time.Minute-1)/time.Minute, "minute"

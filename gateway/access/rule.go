@@ -9,9 +9,6 @@ import (
 	"gardien/gateway"
 )
 
-// iatLeeway is how far ahead an issuer's clock may be.
-const iatLeeway = time.Minute
-
 // Facts is all that the rule knows.
 type Facts struct {
 	At        gateway.Reading // what time it is for the grant's issuer
@@ -297,12 +294,8 @@ func (f *Facts) stale() Check {
 	if f.Policy.OfflineLimit == 0 || f.At.State == gateway.ClockUndecided {
 		return c
 	}
-	from := f.Issuer.ManifestAt
-	if from.IsZero() {
-		from = f.Issuer.HeardAt
-	}
-	c.Detail = f.say("at %s, limit %s", f.local(from), f.Policy.OfflineLimit)
-	if f.At.Latest.Sub(from) > f.Policy.OfflineLimit || aheadOf(from, f.At) {
+	c.Detail = f.say("at %s, limit %s", f.local(f.Issuer.LastSign()), f.Policy.OfflineLimit)
+	if f.Issuer.Silent(f.Policy.OfflineLimit, f.At) {
 		c.Reason = gateway.IssuerStale
 	}
 	return c

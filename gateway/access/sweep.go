@@ -90,7 +90,7 @@ type due struct {
 }
 
 // proved is up to when an issuer's date may be true.
-func proved(at gateway.Reading) time.Time { return at.Latest.Add(iatLeeway) }
+func proved(at gateway.Reading) time.Time { return at.Latest.Add(gateway.SignLeeway) }
 
 // due looks. What is surely over is told at once; its codes, which nobody could bring back, are
 // wiped once time is settled (I6). Until then the rule refuses them. A PIN that may still be tried

@@ -68,7 +68,7 @@ func (c *Controller) visitsOf(g gateway.GrantRecord, now gateway.Reading, p *vis
 // opensFrom is the period of a grant without what lies before its iat, as Facts.period judges it.
 func opensFrom(g gateway.GrantRecord) gateway.Period {
 	p := g.Period
-	if issued := g.IssuedAt.Add(-iatLeeway); issued.After(p.NotBefore) {
+	if issued := g.IssuedAt.Add(-gateway.SignLeeway); issued.After(p.NotBefore) {
 		p.NotBefore = issued
 	}
 	return p

@@ -27,6 +27,7 @@ type Backend struct {
 	Upkeep    UpkeepService
 	Mailbag   MailbagService
 	Receipts  ReceiptService
+	Health    HealthService
 }
 
 // DoorService is the doors and who presents something at them.

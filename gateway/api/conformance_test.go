@@ -201,6 +201,12 @@ var each = []struct {
 	{"POST", "/v1/cloud/enrolment", `{"code":"nocloud"}`, 409, "no cloud"},
 	{"POST", "/v1/cloud/enrolment", `{"code":"away"}`, 502, "does not answer"},
 	{"POST", "resident:/v1/clock/confirm", "", 200, `"synced"`},
+	{"GET", "/v1/health", "", 200, `{"findings":[{"key":"lock.jammed.front","severity":"now","subject":"front","since":"2026-11-27T12:00:00+01:00","seen_by":null},{"key":"pause",`},
+	{"GET", "installer:/v1/health", "", 200, `"seen_by":null}]}`},
+	{"POST", "resident:/v1/health/pause/seen", "", 204, ""},
+	{"POST", "/v1/health/lock%2Ejammed.front/seen", "", 204, ""},
+	{"POST", "/v1/health/lock.jammed.side/seen", "", 404, "there are lock.jammed.front, pause"},
+
 	{"GET", "/v1/backup", "", 200, "SQLite"},
 	{"POST", "/v1/restore", "SQLite format 3", 204, ""},
 	{"POST", "/v1/restore", "what is this", 400, "no backup"},
@@ -266,7 +272,7 @@ func TestConformance(t *testing.T) {
 	want := []string{"veto front by r1", "lift pad by r1", "close window by socket", "remove guest by guest", "grant g2 by r1", "grant g2 by socket", "revoke home/g1 by r1", "pause colis-x.example by r1", "resume colis-x.example by socket",
 		"pause all by socket", "pause until 2090-01-01T00:00:00Z colis-x.example by r1", "pause until 2090-01-01T00:00:00Z all by socket",
 		"pause from 2089-01-01T00:00:00Z until 2090-01-01T00:00:00Z home but [home/g1] all by socket", "resume all by socket",
-		"duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1", "approve a1 by socket", "deny a2 by socket"}
+		"duress r1 by socket", "confirm r1 by socket", "remove r1 by socket", "confirm clock by r1", "approve a1 by socket", "deny a2 by socket", "see pause by r1", "see lock.jammed.front by socket"}
 	if got := acts; !slices.Equal(got, want) {
 		t.Errorf("acts %q, want %q", got, want)
 	}
@@ -311,7 +317,7 @@ func (s *served) overload(t *testing.T) {
 
 // fill makes a path of a template: of things that are there.
 func fill(path string) string {
-	return strings.NewReplacer("{door}", "front", "{reader}", "pad", "{id}", "home%2Fg1").Replace(path)
+	return strings.NewReplacer("{door}", "front", "{reader}", "pad", "{id}", "home%2Fg1", "{key}", "pause").Replace(path)
 }
 
 // TestRefusals: every route refuses a stranger, another method, a body that is too large, of
@@ -366,6 +372,7 @@ func TestRefusals(t *testing.T) {
 	refused("GET", "/v1/grants/home%2Fg1/explanation?at=noon", "", 400)
 	refused("POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","resident":"r1"}`, 400)
 	refused("POST", "/v1/restore", "{}", 415)
+	refused("POST", "/v1/grants", `{"doors":["front"],"not_after":"2090-01-01T00:00:00Z","pin":true,"kind":"guest"}`, 400)
 	for _, body := range []string{`{"until":"tomorrow"}`, `{"until":null}`, `{"until":"2019-12-31T00:00:00Z"}`, `{"until":"2101-01-01T00:00:00Z"}`} {
 		refused("POST", "/v1/issuers/colis-x.example/pause", body, 400)
 		refused("POST", "/v1/pause", body, 400)

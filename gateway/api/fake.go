@@ -46,7 +46,7 @@ var ErrFake = errors.New("it is broken")
 // Backend gives the fake as what Server asks.
 func (f *Fake) Backend() Backend {
 	return Backend{Doors: fakeDoors{f}, Attempts: fakeAttempts{f}, Grants: fakeGrants{f}, Visits: fakeVisits{f}, Record: fakeRecord{f}, Issuers: fakeIssuers{f},
-		Residents: fakeResidents{f}, Pairing: fakePairing{f}, Sessions: fakeSessions{f}, Upkeep: fakeUpkeep{f}, Mailbag: fakeMailbag{}, Receipts: fakeReceipts{f}}
+		Residents: fakeResidents{f}, Pairing: fakePairing{f}, Sessions: fakeSessions{f}, Upkeep: fakeUpkeep{f}, Mailbag: fakeMailbag{}, Receipts: fakeReceipts{f}, Health: fakeHealth{f}}
 }
 
 // Acts lists what was done: "revoke home/g1 by r1".
@@ -133,7 +133,7 @@ const fakeTime = "2026-11-27T12:00:00+01:00"
 
 func (fakeDoors) List() []Door {
 	strike, contact := "secured", "closed"
-	return []Door{{ID: "front", Name: "Front door", Strike: &strike, Contact: &contact, Health: []gateway.Ailment{}}}
+	return []Door{{ID: "front", Name: "Front door", Strike: &strike, Contact: &contact, Health: []gateway.Ailment{}, Since: fakeTime}}
 }
 
 // Attempt lets residents in, and whoever presents "good"; whoever presents "ask" has to wait.
@@ -201,7 +201,7 @@ func (f fakeDoors) Lift(_ context.Context, by Caller, reader gateway.ReaderID) e
 
 func fakeGrant() Grant {
 	return Grant{ID: "home/g1", Issuer: gateway.HomeIssuer, JTI: "g1", Ver: 1, Status: gateway.GrantActive, Doors: []gateway.DoorID{"front"},
-		NotBefore: fakeTime, NotAfter: fakeTime}
+		NotBefore: fakeTime, NotAfter: fakeTime, Kind: gateway.KindCourier, Approval: "off"}
 }
 
 func (fakeGrants) List(_ context.Context, after gateway.GrantID, _ int) ([]Grant, error) {
@@ -262,7 +262,7 @@ func (f fakeRecord) Forget(_ context.Context, ref string) (int64, error) {
 }
 
 func (fakeIssuers) List(context.Context) ([]Issuer, error) {
-	return []Issuer{{ID: "colis-x.example", Name: "Colis X", Doors: []gateway.DoorID{"front"}, KeyIDs: []string{}, Policies: []string{}}}, nil
+	return []Issuer{{ID: "colis-x.example", Name: "Colis X", Doors: []gateway.DoorID{"front"}, KeyIDs: []string{}, Policy: PolicyOf(gateway.Policy{})}}, nil
 }
 
 func (f fakeIssuers) Pause(_ context.Context, by Caller, id gateway.IssuerID, p *gateway.Pause) error {
@@ -330,7 +330,7 @@ func (fakePairing) Move(_ context.Context, id gateway.ResidentID) (SessionMove, 
 }
 
 func (fakeResidents) List(_ context.Context, by Caller) ([]Resident, error) {
-	return []Resident{{"r1", "Ada", gateway.RoleResident, fakeTime, true, by.Resident == "r1", nil}}, nil
+	return []Resident{{ID: "r1", Name: "Ada", Role: gateway.RoleResident, PairedAt: fakeTime, Confirmed: true, This: by.Resident == "r1"}}, nil
 }
 
 // Remove knows "r1", "guest" and others, of whom "last" is the last resident.
@@ -406,7 +406,7 @@ func (fakeUpkeep) CA() (der, profile []byte, err error) {
 func (fakeUpkeep) Info() Info { return Info{"gw-aaaaaaaaaa", Version} }
 
 func (fakeUpkeep) Status(context.Context, bool) (Status, error) {
-	return Status{ID: "gw-aaaaaaaaaa", Name: "Home", Version: "0", Started: fakeTime, Cloud: "off", Database: "ok", Tasks: []StatusTask{}, Notes: []string{},
+	return Status{ID: "gw-aaaaaaaaaa", Name: "Home", Version: "0", Started: fakeTime, Cloud: "off", Database: "ok", Tasks: []StatusTask{}, Notes: []string{}, Severities: []gateway.Severity{},
 		Clock: StatusClock{State: gateway.ClockSynced}}, nil
 }
 

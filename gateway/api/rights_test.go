@@ -59,6 +59,8 @@ var rights = map[string]string{
 	"POST /v1/residents/{id}/duress":  "r",
 	"GET /v1/descriptor":              "r",
 	"POST /v1/clock/confirm":          "r",
+	"GET /v1/health":                  "ri",
+	"POST /v1/health/{key}/seen":      "r",
 
 	"POST /v1/pairing/window":   "",
 	"GET /v1/pairing/window":    "",

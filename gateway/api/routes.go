@@ -50,6 +50,7 @@ func (s *Server) routes(sim Sim) []route {
 	list = append(list, s.houseRoutes()...)
 	list = append(list, sessions{s.backend}.routes()...)
 	list = append(list, receipts{s}.routes()...)
+	list = append(list, healths{s.backend.Health}.routes()...)
 	if sim != nil {
 		list = append(list, simRoutes(sim)...)
 	}

@@ -59,6 +59,8 @@ func (s *Server) makeGrant(r *request) (Answer, error) {
 		return Answer{}, web.BadRequest("resident: it is for that resident's own PIN, so ask for one (\"pin\": true)")
 	case req.Resident != "" && req.Holder != "":
 		return Answer{}, web.BadRequest("resident: a resident's own is a PIN; a phone is paired (gardien pair), or gets a grant of its own")
+	case req.Kind != "" && !req.Kind.Valid():
+		return Answer{}, web.BadRequest("kind: want courier, technician, employee or family, or leave it out")
 	case req.Holder != "" && !gateway.ValidThumbprint(req.Holder):
 		return Answer{}, web.BadRequest("holder: want the thumbprint of a P-256 key (RFC 7638), 43 characters of base64url")
 	}

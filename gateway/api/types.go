@@ -34,7 +34,9 @@ type Status struct {
 	Cloud       string       `json:"cloud"`    // "off", "not enrolled", "connected", "disconnected"
 	Database    string       `json:"database"` // "ok", "failing", or where a broken one was set aside
 	Tasks       []StatusTask `json:"tasks"`    // the parts that may fail alone
-	Notes       []string     `json:"notes"`    // what somebody should look at, with the remedy
+	Notes       []string     `json:"notes"`    // the findings of GET /v1/health in English, with the remedy
+	// Severities are those of the notes, one by one.
+	Severities []gateway.Severity `json:"severities"`
 }
 
 // StatusPause is a pause of all third parties, or a vacation.
@@ -84,8 +86,12 @@ type Door struct {
 	Blocked  bool           `json:"blocked"` // its strike or lock is not there, or does not answer
 	// Health is why the door is unwell, so that third parties are refused: keys as
 	// contact.fault, lock.jammed.
-	Health []gateway.Ailment `json:"health"`
-	Knock  *Knock            `json:"knock"` // who waits there for the residents; null: nobody
+	Health   []gateway.Ailment `json:"health"`
+	SeenAt   *string           `json:"seen_at"`   // the last instant at which this was known; null: it never was
+	Since    string            `json:"since"`     // since when strike, contact, lock and held_open are so
+	Battery  *int              `json:"battery"`   // of the lock, in percent
+	OpenedBy *gateway.Opener   `json:"opened_by"` // while it is open: handle, grant, unknown
+	Knock    *Knock            `json:"knock"`     // who waits there for the residents; null: nobody
 }
 
 // Doors is a list of doors.
@@ -165,6 +171,12 @@ type Grant struct {
 	UsesLeft  *int                `json:"uses_left"`
 	Schedule  *gateway.Schedule   `json:"schedule"`
 	Sub       *string             `json:"sub"`
+	Kind      gateway.Kind        `json:"kind"`    // as its maker said, else as its hours and uses tell
+	MadeBy    *gateway.ResidentID `json:"made_by"` // null: a third party's, the console's, or forgotten
+	// Presentable: something can present it now, be it a PIN, a card, its text or its holder's phone.
+	Presentable     bool    `json:"presentable"`
+	Approval        string  `json:"approval"`         // off, ask: of a third party's as its policy says
+	ApprovalSilence *string `json:"approval_silence"` // deny, approve; null where nobody is asked
 }
 
 // Grants is a page of grants; Next continues it with ?after=.
@@ -243,8 +255,10 @@ type Issuer struct {
 	ManifestAt *string  `json:"manifest_at"`
 	KeyIDs     []string `json:"key_ids"`
 	Today      int      `json:"entries_today"`
-	Policies   []string `json:"policy"`
-	SetAside   *string  `json:"set_aside"` // why nothing of it is believed
+	// StopsAt is when it goes stale unless it says something new; null: never, or nothing of it is here.
+	StopsAt  *string      `json:"stops_at"`
+	Policy   IssuerPolicy `json:"policy"`
+	SetAside *string      `json:"set_aside"` // why nothing of it is believed
 }
 
 // Issuers is a list of them.
@@ -332,8 +346,9 @@ type Resident struct {
 	PairedAt string             `json:"paired_at"`
 	// Confirmed is false for one that has just paired, or that came back with a backup and may have
 	// been removed since.
-	Confirmed bool `json:"confirmed"`
-	This      bool `json:"this"` // it is the one that asks
+	Confirmed bool    `json:"confirmed"`
+	This      bool    `json:"this"`    // it is the one that asks
+	SeenAt    *string `json:"seen_at"` // when it last authenticated; null: never since it is known
 	// Code is what a device that has just paired shows: compare it before you confirm it.
 	Code *string `json:"code"`
 }

@@ -30,6 +30,7 @@ import (
 	"gardien/gateway/tokens"
 	"gardien/gateway/uplink"
 	"gardien/gateway/web"
+	"gardien/store"
 	"gardien/store/mailbox"
 )
 
@@ -401,4 +402,10 @@ func signed(t testing.TB, sign func() (string, error)) string {
 		t.Fatal(err)
 	}
 	return text
+}
+
+// find gives what is remembered of a grant.
+func (g *Gateway) find(ctx context.Context, id gateway.GrantID) (r gateway.GrantRecord, found bool, err error) {
+	err = g.store.View(ctx, func(tx *store.Tx) error { r, found = tx.Grants.Get(id); return nil })
+	return r, found, err
 }

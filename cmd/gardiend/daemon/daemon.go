@@ -82,6 +82,7 @@ type Gateway struct {
 	beside  []*keptUp // the tasks that may fail alone
 	linkUp  <-chan struct{}
 	said    said // to the cloud of the record
+	watched watched
 	started time.Time
 	inForce atomic.Pointer[configs.Config] // the configuration whose issuers are believed
 }

@@ -135,20 +135,14 @@ func (n *network) address() string {
 }
 
 // statusOfLAN says where the gateway listens.
-func (n *network) statusOfLAN(st *api.Status, note func(format string, args ...any)) {
-	st.API = api.StatusAPI{Socket: n.g.cfg.API.Socket}
+func (n *network) statusOfLAN() api.StatusAPI {
+	st := api.StatusAPI{Socket: n.g.cfg.API.Socket}
 	if n.lan == nil {
-		return
+		return st
 	}
-	st.API.Name, st.API.Address = n.lan.Name, n.address()
+	st.Name, st.Address = n.lan.Name, n.address()
 	if h := n.certs.Load(); h != nil {
-		st.API.Fingerprint, st.API.CAFingerprint = h.Fingerprint(), h.CAFingerprint()
+		st.Fingerprint, st.CAFingerprint = h.Fingerprint(), h.CAFingerprint()
 	}
-	if n.mdns != nil {
-		if m := n.mdns.now.Load(); m != nil {
-			if who := m.State().Collision; who != "" {
-				note("another device on the network calls itself %s (%s): phones may find it in place of this gateway; find out what it is", n.lan.Name, who)
-			}
-		}
-	}
+	return st
 }

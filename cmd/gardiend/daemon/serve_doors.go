@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/access"
@@ -16,9 +17,9 @@ type doorService struct{ g *Gateway }
 
 // List implements api.DoorService.
 func (s doorService) List() []api.Door {
-	list := []api.Door{}
+	list, at := []api.Door{}, s.g.clock.Read()
 	for _, d := range s.g.house {
-		door := doorOf(s.g.view(d.ID))
+		door := s.g.doorOf(s.g.view(d.ID), at)
 		door.Knock = s.g.knockAt(d.ID)
 		list = append(list, door)
 	}
@@ -30,9 +31,18 @@ func (g *Gateway) view(id gateway.DoorID) gateway.DoorView {
 	return accessDoors{g.house, g.board}.View(id)
 }
 
-func doorOf(s gateway.DoorView) api.Door {
+// doorOf writes what is known of a door at a reading. A view's instants are of the process's clock: one
+// that is set later moves none of them.
+func (g *Gateway) doorOf(s gateway.DoorView, at gateway.Reading) api.Door {
+	ago := func(t time.Time) string { return g.stamp(at.Wall.Add(-time.Since(t))) }
 	d := api.Door{ID: s.ID, Name: s.Name, Strike: orNull(string(s.Strike)), Contact: orNull(string(s.Contact)), HeldOpen: s.HeldOpen, Fault: s.Fault,
-		Blocked: s.Blocked, Health: append([]gateway.Ailment{}, s.Ailments...)}
+		Blocked: s.Blocked, Health: append([]gateway.Ailment{}, s.Ailments...), Since: ago(s.Since), Battery: s.Battery}
+	if !s.SeenAt.IsZero() {
+		d.SeenAt = orNull(ago(s.SeenAt))
+	}
+	if s.OpenedBy != "" {
+		d.OpenedBy = &s.OpenedBy
+	}
 	// A strike's monitor is no lock; only its trouble shows.
 	if s.Strike == "" || s.Lock == gateway.LockJammed || s.Lock == gateway.LockUnknown {
 		d.Lock = orNull(string(s.Lock))

@@ -18,17 +18,35 @@ type grantService struct{ g *Gateway }
 // List implements api.GrantService.
 func (s grantService) List(ctx context.Context, after gateway.GrantID, limit int) ([]api.Grant, error) {
 	var records []gateway.GrantRecord
-	err := s.g.store.Browse(ctx, func(tx *store.Tx) error { records = tx.Grants.List(after, limit); return nil })
+	var codes []gateway.PINRecord
+	err := s.g.store.Browse(ctx, func(tx *store.Tx) error {
+		if records = tx.Grants.List(after, limit); len(records) > 0 {
+			codes = tx.Codes.Between(records[0].ID, records[len(records)-1].ID)
+		}
+		return nil
+	})
+	return s.g.grantsOf(records, codes), err
+}
+
+// grantsOf writes grants; codes are their live PINs and cards.
+func (g *Gateway) grantsOf(records []gateway.GrantRecord, codes []gateway.PINRecord) []api.Grant {
 	list := []api.Grant{}
-	for _, r := range records {
-		list = append(list, s.g.grantOf(r))
+	facts := g.access.Look(records, codes)
+	for i, r := range records {
+		out := g.grantOf(r)
+		out.Presentable = facts[i].Presentable
+		out.Approval, out.ApprovalSilence = api.ApprovalOf(facts[i].Approval)
+		list = append(list, out)
 	}
-	return list, err
+	return list
 }
 
 func (g *Gateway) grantOf(r gateway.GrantRecord) api.Grant {
 	out := api.Grant{ID: r.ID.String(), Issuer: r.ID.Issuer, JTI: r.ID.JTI, Ver: r.Version, Status: r.Status, Doors: r.Doors,
-		NotBefore: g.stamp(r.NotBefore), NotAfter: g.stamp(r.NotAfter), Schedule: r.Schedule, Sub: orNull(r.Sub)}
+		NotBefore: g.stamp(r.NotBefore), NotAfter: g.stamp(r.NotAfter), Schedule: r.Schedule, Sub: orNull(r.Sub), Kind: r.Whom()}
+	if r.Maker != "" {
+		out.MadeBy = &r.Maker
+	}
 	if r.Block {
 		out.Status = gateway.GrantRevoked
 	}
@@ -40,19 +58,21 @@ func (g *Gateway) grantOf(r gateway.GrantRecord) api.Grant {
 
 // Get implements api.GrantService.
 func (s grantService) Get(ctx context.Context, id gateway.GrantID) (api.Grant, error) {
-	r, found, err := s.g.find(ctx, id)
+	var r gateway.GrantRecord
+	var codes []gateway.PINRecord
+	found := false
+	err := s.g.store.View(ctx, func(tx *store.Tx) error {
+		r, found = tx.Grants.Get(id)
+		codes = tx.Codes.Between(id, id)
+		return nil
+	})
 	if err == nil && !found {
 		err = s.g.noGrant(ctx, id)
 	}
 	if err != nil {
 		return api.Grant{}, err
 	}
-	return s.g.grantOf(r), nil
-}
-
-func (g *Gateway) find(ctx context.Context, id gateway.GrantID) (r gateway.GrantRecord, found bool, err error) {
-	err = g.store.View(ctx, func(tx *store.Tx) error { r, found = tx.Grants.Get(id); return nil })
-	return r, found, err
+	return s.g.grantsOf([]gateway.GrantRecord{r}, codes)[0], nil
 }
 
 // noGrant says what exists, as far as one line can.
@@ -73,7 +93,7 @@ func (g *Gateway) noGrant(ctx context.Context, id gateway.GrantID) error {
 
 // Make implements api.GrantService.
 func (s grantService) Make(ctx context.Context, by api.Caller, req api.GrantRequest) (api.GrantMade, error) {
-	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, Holder: req.Holder, Owner: req.Resident, By: by.Resident,
+	h := access.HomeGrant{Doors: req.Doors, Schedule: req.Schedule, Sub: req.Sub, PIN: req.PIN, Holder: req.Holder, Owner: req.Resident, By: by.Resident, Kind: req.Kind,
 		Approval: gateway.Approval(req.ApprovalSilence)}
 	if h.Owner != "" {
 		if err := s.g.residents.Known(ctx, h.Owner); err != nil {
@@ -107,6 +127,9 @@ func (s grantService) Make(ctx context.Context, by api.Caller, req api.GrantRequ
 }
 
 func (g *Gateway) makeHome(ctx context.Context, h access.HomeGrant) (api.GrantMade, error) {
+	if h.Kind == "" && (h.Owner != "" || h.Duress != "") {
+		h.Kind = gateway.KindFamily // a PIN of one's own; a duress PIN looks like any other
+	}
 	made, err := g.access.Home(ctx, h)
 	var refusal *gateway.Refusal
 	if errors.As(err, &refusal) {

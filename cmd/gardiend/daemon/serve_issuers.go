@@ -3,12 +3,10 @@ package daemon
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"slices"
 	"time"
 
-	"gardien/configs"
 	"gardien/gateway"
 	"gardien/gateway/api"
 	"gardien/store"
@@ -30,7 +28,10 @@ func (s issuerService) List(ctx context.Context) ([]api.Issuer, error) {
 			return nil, err
 		}
 		p := i.Policy()
-		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused.Holds(at), Today: st.Today, Policies: policyLines(i), SetAside: orNull(i.SetAside)}
+		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused.Holds(at), Today: st.Today, Policy: api.PolicyOf(p), SetAside: orNull(i.SetAside)}
+		if stops := stopsAt(st, p.OfflineLimit); !stops.IsZero() {
+			out.StopsAt = orNull(s.g.stamp(stops))
+		}
 		if out.Paused {
 			out.PausedUntil = s.g.untilOf(st.Paused)
 		}
@@ -45,25 +46,6 @@ func (s issuerService) List(ctx context.Context) ([]api.Issuer, error) {
 		list = append(list, out)
 	}
 	return list, nil
-}
-
-func policyLines(i configs.Issuer) []string {
-	lines := []string{}
-	add := func(on bool, format string, args ...any) {
-		if on {
-			lines = append(lines, fmt.Sprintf(format, args...))
-		}
-	}
-	add(i.OneTimeOnly, "one-time grants only")
-	add(len(i.Hours) > 0, "hours in %d windows", len(i.Hours))
-	add(i.MaxValidity > 0, "valid for at most %s", time.Duration(i.MaxValidity))
-	add(i.PerDay > 0, "at most %d entries a day", i.PerDay)
-	add(i.OfflineLimit > 0, "stops %s after it was last heard from", time.Duration(i.OfflineLimit))
-	add(i.Bearer, "grants may be scanned at a reader")
-	add(i.RemoteUnlock, "may unlock from afar")
-	add(i.Knock > 0, "residents are asked first, for %s", time.Duration(i.Knock))
-	add(i.AllowStaticCredentials, "cards are allowed")
-	return lines
 }
 
 // Pause implements api.IssuerService.

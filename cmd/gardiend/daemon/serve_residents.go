@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"gardien/gateway"
@@ -20,12 +21,17 @@ func (s residentService) Confirm(ctx context.Context, id gateway.ResidentID) err
 // List implements api.ResidentService.
 func (s residentService) List(ctx context.Context, by api.Caller) ([]api.Resident, error) {
 	list, err := s.g.residents.List(ctx)
+	seen, err2 := s.g.residents.SeenAt(ctx)
 	out := []api.Resident{}
 	for _, r := range list {
-		out = append(out, api.Resident{ID: r.ID, Name: r.Name, Role: r.Role, PairedAt: s.g.stamp(r.PairedAt), Confirmed: !r.Unconfirmed, This: r.ID == by.Resident,
-			Code: orNull(s.g.residents.Code(r.ID))})
+		o := api.Resident{ID: r.ID, Name: r.Name, Role: r.Role, PairedAt: s.g.stamp(r.PairedAt), Confirmed: !r.Unconfirmed, This: r.ID == by.Resident,
+			Code: orNull(s.g.residents.Code(r.ID))}
+		if at, is := seen[r.ID]; is {
+			o.SeenAt = orNull(s.g.stamp(at))
+		}
+		out = append(out, o)
 	}
-	return out, err
+	return out, errors.Join(err, err2)
 }
 
 // Remove implements api.ResidentService.

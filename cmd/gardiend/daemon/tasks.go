@@ -32,7 +32,7 @@ func (g *Gateway) tasks() (vital, beside []Task) {
 	for _, d := range g.house {
 		vital = append(vital, d)
 	}
-	beside = []Task{g.socket, newJob("remembered answers", g.residents.ForgetAnswers)}
+	beside = []Task{g.socket, newJob("remembered answers", g.residents.ForgetAnswers), newJob("health", healthService{g}.watch)}
 	if g.uplink != nil {
 		beside = append(beside, g.uplink)
 	}
