@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -39,10 +40,13 @@ reason for that.`,
 					fmt.Fprintln(t.out, t.paint(green, fmt.Sprintf("✓ all is well; %d events verify", v.Events)))
 				}
 			})
-			if err == nil && bad > 0 {
-				err = fmt.Errorf("%d findings", bad)
+			switch {
+			case err != nil || bad == 0:
+				return err
+			case bad == 1:
+				return errors.New("1 finding to look at")
 			}
-			return err
+			return fmt.Errorf("%d findings to look at", bad)
 		}}
 }
 

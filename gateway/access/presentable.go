@@ -26,6 +26,11 @@ func meansOf(g *gateway.Grant, p gateway.Policy, pin, card bool) means {
 	return means{pin: pin, card: card, text: p.Bearer && g.Holder == "" && g.ID.Issuer != gateway.HomeIssuer, holder: g.Holder != ""}
 }
 
+// work reports whether some of them do at a door's readers; at says which.
+func (m means) work(readers []Reader) bool {
+	return m.holder || slices.ContainsFunc(readers, func(r Reader) bool { return m.pin || m.card && r.Cards || m.text && r.Texts })
+}
+
 // at names the means that work at a door's readers, and those that no reader of it takes.
 func (m means) at(readers []Reader) (ways, without []string) {
 	for _, way := range []struct {
@@ -101,8 +106,7 @@ func (c *Controller) Look(list []gateway.GrantRecord, codes []gateway.PINRecord)
 		}
 		out[i].Approval = policy.Approval
 		out[i].Presentable = slices.ContainsFunc(c.here(*g), func(d gateway.DoorID) bool {
-			ways, _ := meansOf(g, policy, live[place{g.ID, d, false}], live[place{g.ID, d, true}]).at(rules.Readers[d])
-			return slices.Contains(policy.Doors, d) && len(ways) > 0
+			return slices.Contains(policy.Doors, d) && meansOf(g, policy, live[place{g.ID, d, false}], live[place{g.ID, d, true}]).work(rules.Readers[d])
 		})
 	}
 	return out

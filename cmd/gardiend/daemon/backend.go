@@ -13,7 +13,7 @@ func (g *Gateway) backend() api.Backend {
 }
 
 // stamp writes an instant for people: RFC 3339 in the gateway's zone.
-func (g *Gateway) stamp(t time.Time) string { return t.In(g.cfg.Zone()).Format(time.RFC3339) }
+func (g *Gateway) stamp(t time.Time) string { return t.In(g.zone).Format(time.RFC3339) }
 
 func orNull(s string) *string {
 	if s == "" {

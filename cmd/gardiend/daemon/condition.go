@@ -74,7 +74,7 @@ func (g *Gateway) condition(ctx context.Context) (c condition, err error) {
 	for _, i := range cfg.Issuers {
 		c.issuers = append(c.issuers, issuerCondition{id: gateway.IssuerID(i.ID), setAside: i.SetAside, limit: time.Duration(i.OfflineLimit)})
 	}
-	today := c.at.Wall.In(cfg.Zone()).Format(time.DateOnly)
+	today := c.at.Wall.In(g.zone).Format(time.DateOnly)
 	err = g.store.View(ctx, func(tx *store.Tx) error {
 		c.residents, c.seen, c.missed = tx.Residents.List(), tx.House.SeenFindings(), missed(tx, c.at)
 		for i := range c.issuers {

@@ -66,6 +66,7 @@ type Gateway struct {
 	opts      Options
 	log       *slog.Logger
 	cfg       *configs.Config
+	zone      *time.Location // of cfg, read once: reading it costs more than a grant
 	devices   *hardware.Devices
 	board     *hardware.Board
 	store     *store.Store
@@ -96,7 +97,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	g := &Gateway{opts: o, log: o.Log, cfg: cfg}
+	g := &Gateway{opts: o, log: o.Log, cfg: cfg, zone: cfg.Zone()}
 	g.network.g = g
 	g.inForce.Store(cfg)
 	release, err := lockState(cfg.Gateway.StateDir)
@@ -199,7 +200,7 @@ func (g *Gateway) open(ctx context.Context) error {
 // database's owner: what was set aside is marked so before it counts as ours.
 func (g *Gateway) openOnce(ctx context.Context, known bool) (err error) {
 	g.house = nil
-	if g.store, err = store.Open(store.Opts{Dir: g.cfg.Gateway.StateDir, Zone: g.cfg.Zone(), Log: g.log, Known: known, Runtime: runtimeDir(g.cfg)}); err != nil {
+	if g.store, err = store.Open(store.Opts{Dir: g.cfg.Gateway.StateDir, Zone: g.zone, Log: g.log, Known: known, Runtime: runtimeDir(g.cfg)}); err != nil {
 		return err
 	}
 	g.keeper = g.store.Keeper(time.Duration(g.cfg.Retention))

@@ -19,7 +19,7 @@ type issuerService struct{ g *Gateway }
 func (s issuerService) List(ctx context.Context) ([]api.Issuer, error) {
 	cfg := s.g.inForce.Load()
 	at := s.g.clock.Read()
-	today := at.Wall.In(cfg.Zone()).Format(time.DateOnly)
+	today := at.Wall.In(s.g.zone).Format(time.DateOnly)
 	list := []api.Issuer{}
 	for _, i := range cfg.Issuers {
 		id := gateway.IssuerID(i.ID)

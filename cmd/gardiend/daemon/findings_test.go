@@ -1,0 +1,150 @@
+package daemon
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"gardien/gateway"
+	"gardien/gateway/access"
+	"gardien/gateway/uplink"
+	"gardien/store"
+)
+
+// wellAt is a house of which there is nothing to say.
+func wellAt(at time.Time) condition {
+	percent := 21
+	return condition{at: gateway.Reading{Wall: at, Earliest: at, Latest: at, State: gateway.ClockSynced, SinceBoot: time.Hour}, healthy: true, lan: "https",
+		doors:     []doorCondition{{DoorView: gateway.DoorView{ID: "front", Battery: &percent}}},
+		issuers:   []issuerCondition{{id: "a.example", limit: 72 * time.Hour, IssuerState: gateway.IssuerState{HeardAt: at.Add(-47 * time.Hour)}}, {id: "new.example", limit: 72 * time.Hour}, {id: "ever.example", IssuerState: gateway.IssuerState{HeardAt: at.AddDate(-1, 0, 0)}}},
+		cloud:     uplink.Connected,
+		residents: []gateway.Resident{{ID: "ada", Name: "Ada", Role: gateway.RoleResident}},
+		tasks:     []taskCondition{{name: "socket", since: at}},
+		stamp:     func(t time.Time) string { return t.Format(time.RFC3339) }}
+}
+
+// Each thing that somebody should look at is a finding of its own, with its urgency and its subject; of a
+// house that is well there is none. Z5: a lock's battery at 20 % or less is one. Sentences name the remedy.
+func TestFindings(t *testing.T) {
+	at := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	battery := func(n int) func(*condition) { return func(c *condition) { c.doors[0].Battery = &n } }
+	door := func(v gateway.DoorView) func(*condition) {
+		return func(c *condition) { v.ID = "front"; c.doors[0].DoorView = v }
+	}
+	heard := func(ago time.Duration) func(*condition) {
+		return func(c *condition) { c.issuers[0].ManifestAt = at.Add(-ago) }
+	}
+	for name, tt := range map[string]struct {
+		change func(*condition)
+		want   string // urgencies and keys
+		say    string
+	}{
+		"well":                    {func(*condition) {}, "", ""},
+		"read-only":               {func(c *condition) { c.about.Degraded, c.healthy = "EROFS", false }, "now database.read_only", "EROFS"},
+		"failing":                 {func(c *condition) { c.healthy = false }, "now database.failing", "df, dmesg"},
+		"set aside":               {func(c *condition) { c.about.Quarantine = store.SetAside }, "now database.set_aside", "gardien restore FILE"},
+		"rolled back":             {func(c *condition) { c.about.Quarantine = store.RolledBack }, "now database.rolled_back", "gardien resume"},
+		"a backup from elsewhere": {func(c *condition) { c.about.Quarantine = store.Restored }, "today database.restored", "gardien resume"},
+		"under-voltage":           {func(c *condition) { c.low = true }, "today board.under_voltage", "supply"},
+		"a jammed bolt":           {door(gateway.DoorView{Ailments: []gateway.Ailment{gateway.LockIsJammed}, Fault: true}), "now lock.jammed.front", "door front is unwell (lock.jammed), and third parties are refused: its bolt is jammed: push"},
+		"two ailments":            {door(gateway.DoorView{Ailments: []gateway.Ailment{gateway.ContactFaulty, gateway.StrikeUnsecured}}), "now strike.not_secured.front, today contact.fault.front", "wire"},
+		"a door that lets all in": {func(c *condition) {
+			c.doors[0].Ailments, c.doors[0].open = []gateway.Ailment{gateway.ContactUnsure}, true
+		}, "today contact.unknown.front", "third parties are let in all the same"},
+		"a blocked door":      {door(gateway.DoorView{Blocked: true, Fault: true, Ailments: []gateway.Ailment{gateway.ContactFaulty, gateway.StrikeFaulty}}), "now door.blocked.front, today contact.fault.front", "door front cannot be moved"},
+		"a fault of long ago": {door(gateway.DoorView{Fault: true}), "today door.fault.front", "check strike and contact"},
+		"held open":           {door(gateway.DoorView{HeldOpen: true, Since: time.Now()}), "now door.held_open.front", "close it"},
+		"a battery at 20 %":   {battery(20), "today battery.front", "this week"},
+		"a battery at 5 %":    {battery(5), "now battery.front", "5 % left: change the cells now"},
+		"a reader that is shut": {func(c *condition) {
+			c.readers = []access.ShutReader{{ID: "pad", LockedOut: true, For: 11 * time.Minute, Since: at}}
+		}, "now reader.locked_out.pad", "for 11 more minutes, after too many wrong ones: gardien reader lift pad"},
+		"a reader that pauses":         {func(c *condition) { c.readers = []access.ShutReader{{ID: "pad", Since: at}} }, "today reader.paused.pad", "gardien reader lift pad"},
+		"no time":                      {func(c *condition) { c.at.State = gateway.ClockUndecided }, "today clock.undecided", "gardien clock confirm"},
+		"a part that fails":            {func(c *condition) { c.tasks[0].why = "busy" }, "today task.down.socket", "socket does not work since 2026-11-27T12:00:00Z, and is tried again: busy"},
+		"nobody listens":               {func(c *condition) { c.tasks[0] = taskCondition{"https", "busy", at} }, "today network.unserved", "busy"},
+		"another of its name":          {func(c *condition) { c.collision = "192.0.2.1" }, "today network.collision", "192.0.2.1"},
+		"an issuer without keys":       {func(c *condition) { c.issuers[0].setAside = "it is empty" }, "today issuer.set_aside.a.example", "systemctl restart gardiend"},
+		"an issuer that is silent":     {heard(73 * time.Hour), "today issuer.stale.a.example", "2026-11-24T11:00:00Z"},
+		"an issuer that will be":       {heard(49 * time.Hour), "info issuer.stops_soon.a.example", "stop at 2026-11-28T11:00:00Z"},
+		"an issuer from the future":    {heard(-time.Hour), "today issuer.stale.a.example", "heard from"}, // T3
+		"a silent issuer, and no time": {func(c *condition) { heard(73 * time.Hour)(c); c.at.State = gateway.ClockUndecided }, "today clock.undecided", ""},
+		"a device from a backup": {func(c *condition) {
+			c.residents = append(c.residents, gateway.Resident{ID: "ben", Name: "Ben", Role: gateway.RoleGuest, Unconfirmed: true})
+		}, "today resident.unconfirmed.ben", "gardien resident confirm ben"},
+		"nobody lives here":         {func(c *condition) { c.residents[0].Role = gateway.RoleInstaller }, "info resident.missing", "gardien pair"},
+		"a PIN that is missed":      {func(c *condition) { c.missed = []gateway.GrantID{{Issuer: "home", JTI: "g1"}} }, "today pin.missed.home/g1", "make or send it again"},
+		"a pause":                   {func(c *condition) { c.about.Paused = &gateway.Pause{} }, "info pause", "all third parties are paused: gardien resume"},
+		"a vacation":                {func(c *condition) { c.about.Paused = &gateway.Pause{Home: true, Until: at.Add(time.Hour)} }, "info pause", "vacation: all third parties are paused, and grants made at home, but for 0, until 2026-11-27T13:00:00Z"},
+		"a pause and a quarantine":  {func(c *condition) { c.about.Paused, c.about.Quarantine = &gateway.Pause{}, store.SetAside }, "now database.set_aside", "gardien resume"},
+		"a planned pause":           {func(c *condition) { c.about.Paused = &gateway.Pause{From: at.Add(time.Hour)} }, "", ""},
+		"no cloud":                  {func(c *condition) { c.cloud = "" }, "", ""},
+		"a cloud that is away":      {func(c *condition) { c.cloud, c.cloudWhy = uplink.Disconnected, "no route" }, "info cloud.disconnected", "no route; grants that are here still open"},
+		"a cloud that knows us not": {func(c *condition) { c.cloud = uplink.NotEnrolled }, "today cloud.not_enrolled", "cloud not enrolled"},
+	} {
+		c := wellAt(at)
+		tt.change(&c)
+		var got, said []string
+		for _, f := range c.findings() {
+			got, said = append(got, string(f.severity)+" "+f.key), append(said, f.text)
+			if f.key != gateway.FindingKind(strings.TrimSuffix(f.key, "."+f.subject)).Of(f.subject) {
+				t.Errorf("%s: the key %s is not one of its subject %q", name, f.key, f.subject)
+			}
+		}
+		if d := cmp.Diff(tt.want, strings.Join(got, ", ")); d != "" {
+			t.Errorf("%s: %s", name, d)
+		}
+		if !strings.Contains(strings.Join(said, "\n"), tt.say) {
+			t.Errorf("%s: %q do not say %q", name, said, tt.say)
+		}
+	}
+}
+
+// Since when a finding is: by what is known of it, else since this process first saw it. A mark ends with its
+// finding, and when that comes again nobody has seen it.
+func TestWatched(t *testing.T) {
+	at := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	r := gateway.Reading{Wall: at, SinceBoot: time.Hour}
+	w := watched{}
+	seen := map[string]string{"a": "ada", "b": "ben", "gone": "ada"}
+	look := func(since time.Time, keys ...string) findings {
+		var l findings
+		for _, k := range keys {
+			l = append(l, finding{key: k, since: since})
+		}
+		w.look(l, seen, r)
+		r.Wall, r.SinceBoot = r.Wall.Add(time.Minute), r.SinceBoot+time.Minute
+		return l
+	}
+	look(time.Time{}, "a", "b")
+	if w.isStale("a") || w.isStale("gone") {
+		t.Error("marks of before the start count no more, a moment after it")
+	}
+	w.warmUp()
+	if !w.isStale("gone") {
+		t.Error("a mark of what is not found counts")
+	}
+	r.Wall = r.Wall.Add(24 * time.Hour) // the clock is set
+	if l := look(time.Time{}, "a", "b"); !l[0].since.Equal(at.Add(24 * time.Hour)) {
+		t.Errorf("first seen at %v by a clock that was set since", l[0].since)
+	}
+	began := at.Add(-time.Hour)
+	if l := look(began, "b"); !l[0].since.Equal(began) {
+		t.Errorf("what is known to have begun at %v: %v", began, l[0].since)
+	}
+	if l := look(r.Wall.Add(time.Hour), "a", "b"); !l[1].since.Equal(at.Add(24*time.Hour)) || l[0].since.Equal(l[1].since) {
+		t.Errorf("what would begin later, and what came again: %v", l)
+	}
+	if !w.isStale("a") || w.isStale("b") {
+		t.Errorf("a came again: stale %v; b went on: stale %v", w.isStale("a"), w.isStale("b"))
+	}
+	undo := w.settle("a", "b")
+	if w.isStale("a") {
+		t.Error("somebody has seen it again")
+	}
+	if undo(); !w.isStale("a") || w.isStale("b") {
+		t.Error("what failed was not undone as it was")
+	}
+}
