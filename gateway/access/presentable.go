@@ -100,13 +100,13 @@ func (c *Controller) Look(list []gateway.GrantRecord, codes []gateway.PINRecord)
 	out := make([]GrantFacts, len(list))
 	for i := range list {
 		g := &list[i].Grant
-		policy := gateway.Policy{Doors: rules.Doors, Approval: g.Approval}
+		policy := gateway.Policy{Approval: g.Approval}
 		if g.ID.Issuer != gateway.HomeIssuer {
 			policy = rules.Issuers[g.ID.Issuer].Policy
 		}
 		out[i].Approval = policy.Approval
 		out[i].Presentable = slices.ContainsFunc(c.here(*g), func(d gateway.DoorID) bool {
-			return slices.Contains(policy.Doors, d) && meansOf(g, policy, live[place{g.ID, d, false}], live[place{g.ID, d, true}]).work(rules.Readers[d])
+			return meansOf(g, policy, live[place{g.ID, d, false}], live[place{g.ID, d, true}]).work(rules.Readers[d])
 		})
 	}
 	return out

@@ -138,6 +138,9 @@ func TestOpenedBy(t *testing.T) {
 		pass(s)
 		r.move(open)
 		r.opener("the next that is let in", gateway.OpenedByGrant)
+		r.move(shut)
+		r.move(open)
+		r.opener("a second opening of that release", gateway.OpenedByGrant)
 	})
 	for _, tt := range []struct {
 		name string

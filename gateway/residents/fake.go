@@ -75,11 +75,14 @@ func (f *Fake) SeenAt(context.Context) (map[gateway.ResidentID]time.Time, error)
 func (f *Fake) PutSeenAt(_ context.Context, seen map[gateway.ResidentID]time.Time) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.Fail != nil {
+		return f.Fail
+	}
 	if f.seen == nil {
 		f.seen = map[gateway.ResidentID]time.Time{}
 	}
 	maps.Copy(f.seen, seen)
-	return f.Fail
+	return nil
 }
 
 // Confirm implements Memory.
