@@ -82,7 +82,7 @@ func (tx Residents) PutSeenAt(seen map[gateway.ResidentID]time.Time) {
 
 // unsee forgets when a device was seen, what it has seen, and that somebody has seen something of it.
 func (tx Residents) unsee(id gateway.ResidentID) {
-	House{tx.core}.UnseeFindings(func(key, by string) bool { return by == string(id) || strings.HasSuffix(key, "."+string(id)) })
+	House(tx).UnseeFindings(func(key, by string) bool { return by == string(id) || strings.HasSuffix(key, "."+string(id)) })
 	var kept map[gateway.ResidentID]int64
 	if tx.get(devicesKey, &kept) && kept[id] != 0 {
 		delete(kept, id)

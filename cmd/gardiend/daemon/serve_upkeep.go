@@ -48,7 +48,7 @@ func (s upkeepService) Durable() bool { return s.g.store.Durable() }
 
 // Status implements api.UpkeepService.
 func (s upkeepService) Status(ctx context.Context, house bool) (api.Status, error) {
-	c, list, err := healthService{s.g}.findings(ctx)
+	c, list, err := healthService(s).findings(ctx)
 	if err != nil {
 		return api.Status{}, err
 	}
