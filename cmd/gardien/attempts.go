@@ -48,7 +48,7 @@ residents had their time. Who asks there (see "gardien approve --help") is denie
 		}}
 }
 
-func (t *tool) approveCmd() *cobra.Command {
+func approveCmd(t *tool) *cobra.Command {
 	return &cobra.Command{Use: "approve ATTEMPT", Short: "Let in whoever waits for your yes", Args: cobra.ExactArgs(1),
 		Long: `approve lets in whoever waits for a resident's yes: with a grant whose issuer has
 "approval: ask" in the configuration, or that was made with "gardien grant add --approval
@@ -76,7 +76,7 @@ more: what was revoked or paused meanwhile stays out, and approve says so.`,
 		}}
 }
 
-func (t *tool) denyCmd() *cobra.Command {
+func denyCmd(t *tool) *cobra.Command {
 	return &cobra.Command{Use: "deny ATTEMPT", Short: "Say no to whoever waits for your yes", Args: cobra.ExactArgs(1),
 		Long: `deny refuses whoever waits for a resident's yes (see "gardien approve --help"), there and
 at every other door, for three minutes. Nothing of the grant is spent.`,

@@ -145,7 +145,7 @@ over its Unix socket; root and members of group gardien may use it.`,
 	}
 	root.PersistentFlags().StringVar(&t.socket, "socket", socket, "the daemon's socket; GARDIEN_SOCKET sets it, too")
 	root.PersistentFlags().BoolVar(&t.json, "json", false, "print JSON, for programs")
-	root.AddCommand(t.statusCmd(), t.doorsCmd(), t.unlockCmd(), t.vetoCmd(), t.approveCmd(), t.denyCmd(), t.grantCmd(), visitsCmd(t), t.eventsCmd(), t.issuerCmd(), t.residentCmd(),
+	root.AddCommand(t.statusCmd(), t.doorsCmd(), t.unlockCmd(), t.vetoCmd(), approveCmd(t), denyCmd(t), t.grantCmd(), visitsCmd(t), t.eventsCmd(), t.issuerCmd(), t.residentCmd(),
 		pairing{t}.cmd(), caCmd(t), pauses{t}.pause(), pauses{t}.resume(), t.descriptorCmd(), t.enrolCmd(), t.backupCmd(), t.restoreCmd(), t.clockCmd(), t.doctorCmd(), readerCmd(t), receiptCmd(t), t.simCmd())
 	return root
 }

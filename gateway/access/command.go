@@ -83,7 +83,7 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 			g.NotBefore = a.At.Earliest
 		}
 		reason := a.judge(tx, g, func(f *Facts) {
-			if f.Command = true; a.c.beforeBirth(m, a.At) {
+			if f.Command = true; beforeBirth(a.c, m, a.At) {
 				f.Intake = &gateway.Refusal{Reason: gateway.Expired, Detail: "it was issued before this process began"}
 			}
 		})
@@ -97,7 +97,7 @@ func (a *attempt) command(ctx context.Context, m gateway.Command) (gateway.Reaso
 }
 
 // beforeBirth reports whether a command was issued before this process began.
-func (c *Controller) beforeBirth(m gateway.Command, at gateway.Reading) bool {
+func beforeBirth(c *Controller, m gateway.Command, at gateway.Reading) bool {
 	const second = time.Second // iat has no smaller parts
 	return at.SinceBoot-at.Wall.Sub(m.IssuedAt)+second <= c.born
 }

@@ -56,8 +56,9 @@ type Rules struct {
 
 // Controller decides. Its methods are safe for concurrent use.
 type Controller struct {
-	Nonces Nonces
-	Asks   Asks
+	Nonces  Nonces
+	Asks    Asks
+	Entries Entries
 
 	documents
 	ledger Ledger
@@ -96,7 +97,7 @@ type Opts struct {
 func New(o Opts) *Controller {
 	c := &Controller{documents: documents{tokens: o.Tokens, clock: o.Clock, mac: o.MAC}, ledger: o.Ledger, doors: o.Doors, log: o.Log,
 		ready: make(chan struct{}), stopping: make(chan struct{}), rotated: o.Rotated, born: o.Clock.Read().SinceBoot}
-	c.Asks.c = c
+	c.Asks.c, c.Entries.c = c, c
 	c.denials.wake = make(chan struct{}, 1)
 	c.SetRules(o.Rules)
 	return c

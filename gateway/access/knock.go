@@ -190,23 +190,23 @@ func (c *Controller) Veto(ctx context.Context, door gateway.DoorID) bool {
 	for _, k := range asking {
 		c.knocks.deny(k.as)
 	}
-	somebody := c.vetoKnocks(door, len(asking) > 0)
+	somebody := c.knocks.veto(door, len(asking) > 0)
 	for _, k := range asking {
 		c.Asks.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
 	}
 	return somebody
 }
 
-// vetoKnocks is Veto for who knocks; asked says that somebody asked there, and is told no.
-func (c *Controller) vetoKnocks(door gateway.DoorID, asked bool) bool {
-	c.knocks.mu.Lock()
-	defer c.knocks.mu.Unlock()
-	d, now := c.knocks.at(door), time.Now()
+// veto is Veto for who knocks; asked says that somebody asked there, and is told no.
+func (k *knocks) veto(door gateway.DoorID, asked bool) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	d, now := k.at(door), time.Now()
 	somebody := counts(d.rang) || asked
 	for id, n := range d.by {
 		if !n.admitted {
 			somebody = true
-			c.knocks.tellNo(id, now)
+			k.tellNo(id, now)
 		}
 	}
 	if somebody {

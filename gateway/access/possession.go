@@ -13,20 +13,23 @@ func fresh(iat time.Time, at gateway.Reading) bool {
 	return at.State == gateway.ClockUndecided || !iat.Before(at.Earliest.Add(-leeway)) && !iat.After(at.Latest.Add(leeway))
 }
 
+// Entries tells of entries to whoever wants to know how one ended.
+type Entries struct{ c *Controller }
+
 // Holds reports whether a proof is by the holder of the grant that an attempt was let in by, and for
 // its door. It spends the proof's nonce. The memory is asked when the proof is good in itself: what
 // a stranger makes up costs no more than his nonce does (I1).
-func (c *Controller) Holds(ctx context.Context, attempt gateway.AttemptID, proof gateway.Secret) (holds bool, err error) {
-	at := c.clock.Read()
-	nonce, refusal := c.tokens.Nonce(proof.Reveal())
-	if refusal != nil || !c.Nonces.spend(nonce, at.SinceBoot) {
+func (s *Entries) Holds(ctx context.Context, attempt gateway.AttemptID, proof gateway.Secret) (holds bool, err error) {
+	at := s.c.clock.Read()
+	nonce, refusal := s.c.tokens.Nonce(proof.Reveal())
+	if refusal != nil || !s.c.Nonces.spend(nonce, at.SinceBoot) {
 		return false, nil
 	}
-	said, refusal := c.tokens.Possession(proof.Reveal())
+	said, refusal := s.c.tokens.Possession(proof.Reveal())
 	if refusal != nil || !fresh(said.IssuedAt, at) {
 		return false, nil
 	}
-	err = c.ledger.View(ctx, func(tx Tx) error {
+	err = s.c.ledger.View(ctx, func(tx Tx) error {
 		e, found := tx.Record.Entry(attempt)
 		if !found || e.Grant == "" || e.Door != said.Door {
 			return tx.Err()
@@ -40,9 +43,9 @@ func (c *Controller) Holds(ctx context.Context, attempt gateway.AttemptID, proof
 
 // GoesOn reports whether an attempt's entry at a door is not over, or may be tried again. If it is
 // over, the record has all of it when this returns: who is being judged there is judged by then.
-func (c *Controller) GoesOn(attempt gateway.AttemptID, door gateway.DoorID) bool {
-	v := c.doors.View(door)
+func (s *Entries) GoesOn(attempt gateway.AttemptID, door gateway.DoorID) bool {
+	v := s.c.doors.View(door)
 	goes := v.GoesOn(attempt, time.Now())
-	c.atDoor.lock(door)()
+	s.c.atDoor.lock(s.c.rules.Load().lockOf(door))()
 	return goes
 }

@@ -39,7 +39,7 @@ func TestA7_HoldsForOneEntry(t *testing.T) {
 		}
 		holds := func(a gateway.AttemptID, proof gateway.Secret) bool {
 			t.Helper()
-			ok, err := h.Holds(h.t.Context(), a, proof)
+			ok, err := h.Entries.Holds(h.t.Context(), a, proof)
 			h.check(err)
 			return ok
 		}
@@ -71,12 +71,12 @@ func TestA7_HoldsForOneEntry(t *testing.T) {
 		}
 		gone, cancel := context.WithCancel(h.t.Context()) // whoever asks the memory for one who has gone gets an error
 		cancel()
-		if _, err := h.Holds(gone, out.Attempt, sign(holder, "front", nonce(), time.Now())); err == nil {
+		if _, err := h.Entries.Holds(gone, out.Attempt, sign(holder, "front", nonce(), time.Now())); err == nil {
 			t.Error("a good proof asks nobody")
 		}
 		for _, made := range []gateway.Secret{good, gateway.NewSecret("x.y.z"), sign(holder, "front", nonce(), time.Now().Add(-6*time.Minute)),
 			gateway.NewSecret(sign(holder, "front", nonce(), time.Now()).Reveal() + "A")} {
-			if _, err := h.Holds(gone, out.Attempt, made); err != nil {
+			if _, err := h.Entries.Holds(gone, out.Attempt, made); err != nil {
 				t.Errorf("a bad proof asks the memory: %v", err)
 			}
 		}
@@ -90,12 +90,12 @@ func TestGoesOn(t *testing.T) {
 		out := h.Present(h.t.Context(), "front", "front-pad", gateway.PINCredential{PIN: pin})
 		is := func(want bool, when string) {
 			t.Helper()
-			if got := h.GoesOn(out.Attempt, "front"); got != want {
+			if got := h.Entries.GoesOn(out.Attempt, "front"); got != want {
 				t.Errorf("%s: %v", when, got)
 			}
 		}
 		is(true, "released")
-		if h.GoesOn(gateway.NewAttemptID(), "front") || h.GoesOn(out.Attempt, "side") || h.GoesOn(out.Attempt, "nosuch") {
+		if h.Entries.GoesOn(gateway.NewAttemptID(), "front") || h.Entries.GoesOn(out.Attempt, "side") || h.Entries.GoesOn(out.Attempt, "nosuch") {
 			t.Error("another's")
 		}
 		h.doors.Secure("front")

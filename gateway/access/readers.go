@@ -83,7 +83,7 @@ func (c *Controller) Lift(ctx context.Context, reader gateway.ReaderID, by gatew
 	if !found {
 		return false, nil
 	}
-	defer c.atDoor.lock(door)() // who types there now is judged before or after
+	defer c.atDoor.lock(c.rules.Load().lockOf(door))() // who types there now is judged before or after
 	at := c.clock.Read()
 	t, err := c.throttles.of(ctx, c.ledger, reader, at)
 	if err != nil {

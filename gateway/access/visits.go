@@ -22,7 +22,7 @@ func (c *Controller) Visits(ctx context.Context, from, to time.Time, after gatew
 	p := &visitPage{from: latest(from, after.From), to: to, after: after, most: most}
 	o := obstacles{asked: gateway.Period{NotBefore: from, NotAfter: to}, rules: rules}
 	err = c.ledger.Browse(ctx, func(tx Tx) error {
-		tx.Grants.Visiting(p.from, to, func(g gateway.GrantRecord) { p.add(c.visitsOf(g, now, p)) })
+		tx.Grants.Visiting(p.from, to, func(g gateway.GrantRecord) { p.add(visitsOf(c, g, now, p)) })
 		o.read(tx, p.rows, now)
 		return nil
 	})
@@ -49,7 +49,7 @@ type booking struct {
 }
 
 // visitsOf lists a grant's visits as far as the page wants them. An entry that goes on needs no use.
-func (c *Controller) visitsOf(g gateway.GrantRecord, now gateway.Reading, p *visitPage) (list []*booking) {
+func visitsOf(c *Controller, g gateway.GrantRecord, now gateway.Reading, p *visitPage) (list []*booking) {
 	left, limited := g.UsesLeft()
 	doors := slices.DeleteFunc(c.here(g.Grant), func(d gateway.DoorID) bool {
 		return limited && left == 0 && (g.Spoilt || !g.Entry.Continues(d, now))

@@ -13,7 +13,7 @@ type receiptService struct{ g *Gateway }
 
 // Holds implements api.ReceiptService.
 func (s receiptService) Holds(ctx context.Context, attempt gateway.AttemptID, proof gateway.Secret) (bool, error) {
-	return s.g.access.Holds(ctx, attempt, proof)
+	return s.g.access.Entries.Holds(ctx, attempt, proof)
 }
 
 // Receipt implements api.ReceiptService. The door is asked before the record is read: what it may
@@ -21,7 +21,7 @@ func (s receiptService) Holds(ctx context.Context, attempt gateway.AttemptID, pr
 func (s receiptService) Receipt(ctx context.Context, attempt gateway.AttemptID) (text string, found bool, err error) {
 	var e gateway.Event
 	err = s.g.store.View(ctx, func(tx *store.Tx) error { e, found = tx.Record.Entry(attempt); return tx.Err() })
-	if err != nil || !found || s.g.access.GoesOn(attempt, e.Door) {
+	if err != nil || !found || s.g.access.Entries.GoesOn(attempt, e.Door) {
 		return "", false, err
 	}
 	var story store.Story
