@@ -61,23 +61,24 @@ const (
 // Entry is one entry that goes on: its release runs, or nobody has taken it yet.
 type Entry struct {
 	Attempt AttemptID
+	Episode AttemptID // that it belongs to; "": it began with the attempt itself
 	Grant   GrantID
 	Running bool      // the strike is released for it
 	Retries int       // how often it may be tried again
 	Until   time.Time // when that ends; zero: not while it is running
 }
 
-// Retry gives the attempt whose entry the grant may try again at an instant.
-func (v *DoorView) Retry(g GrantID, now time.Time) (AttemptID, bool) {
+// Retry gives the entry that the grant may try again at an instant.
+func (v *DoorView) Retry(g GrantID, now time.Time) (Entry, bool) {
 	if v.Contact != ContactClosed {
-		return "", false
+		return Entry{}, false
 	}
 	for _, e := range v.Entries {
 		if e.Grant == g && e.Retries > 0 && (e.Until.IsZero() || !now.After(e.Until)) {
-			return e.Attempt, true
+			return e, true
 		}
 	}
-	return "", false
+	return Entry{}, false
 }
 
 // Runs reports whether the door is released for an attempt.

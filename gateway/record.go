@@ -46,7 +46,13 @@ func (e *GrantEntry) Continues(door DoorID, r Reading) bool {
 	case e.Boot == r.Boot:
 		return r.SinceBoot-e.SinceBoot < EntryLasts
 	}
-	return r.State != ClockUndecided && r.Latest.Sub(e.Began) < EntryLasts
+	return r.State != ClockUndecided && !e.Began.After(r.Latest) && r.Latest.Sub(e.Began) < EntryLasts
+}
+
+// Unsure reports whether nobody can say if the entry goes on at a door: the machine has started anew
+// since, and the clock is not believed.
+func (e *GrantEntry) Unsure(door DoorID, r Reading) bool {
+	return e != nil && !slices.Contains(e.Doors, door) && e.Boot != r.Boot && r.State == ClockUndecided
 }
 
 // Whom says whom the grant is for: as its maker said, else as its hours and uses tell.

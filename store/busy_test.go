@@ -44,7 +44,7 @@ func TestA11_OneConnectionIsEnough(t *testing.T) {
 				id := gateway.GrantID{Issuer: "x.example", JTI: "g"}
 				tx.Grants.List(gateway.GrantID{}, 100)
 				tx.Grants.Ending(start, 100)
-				tx.Grants.DeadCodes(start, 10)
+				tx.Grants.DeadCodes(start, gateway.GrantID{}, 10)
 				if _, found := tx.Grants.Get(id); !found {
 					t.Error("no grant")
 				}

@@ -26,7 +26,7 @@ type openEntry struct {
 }
 
 // leafEvents are those of a leaf that has been opened.
-var leafEvents = []gateway.EventType{gateway.DoorClosed, gateway.DoorHeldOpen, gateway.DoorFault}
+var leafEvents = []gateway.EventType{gateway.DoorClosed, gateway.DoorHeldOpen}
 
 // episodeOf gives the episode of an event that does not say it.
 func (tx *core) episodeOf(e gateway.Event) (episode gateway.AttemptID) {
@@ -138,10 +138,21 @@ func (tx *core) trackEntry(seq int64, e gateway.Event) {
 		}
 		tx.put(key, open)
 	case gateway.StrikeSecured, gateway.LockLockedEvent:
-		if tx.get(key, &open) {
-			tx.noteEntries(open)
+		tx.get(key, &open)
+		// Who was granted after the last who was let in waits for a release of their own.
+		last := len(open) - 1
+		for i, o := range open {
+			if o.Attempt == e.Attempt {
+				last = i
+			}
+		}
+		over := open[:last+1]
+		tx.noteEntries(over)
+		tx.over = append(tx.over, over...)
+		if open = open[last+1:]; len(open) > 0 {
+			tx.put(key, open)
+		} else {
 			tx.drop(key)
-			tx.over = append(tx.over, open...)
 		}
 	case gateway.AccessDenied: // granted, but the hardware failed
 		if e.Reason != gateway.Fault || !tx.get(key, &open) {

@@ -104,13 +104,14 @@ func (tx Grants) Ending(t time.Time, limit int) []gateway.GrantRecord {
 }
 
 // DeadCodes lists up to limit grants with live codes that have no uses left, or that are over at
-// an instant; zero: whenever they end.
-func (tx Grants) DeadCodes(over time.Time, limit int) []gateway.GrantRecord {
+// an instant, by id after one; zero: whenever they end.
+func (tx Grants) DeadCodes(over time.Time, after gateway.GrantID, limit int) []gateway.GrantRecord {
 	end := int64(-1)
 	if !over.IsZero() {
 		end = over.Unix()
 	}
-	return tx.list("WHERE (uses > 0 AND (used >= uses OR spoilt) OR exp <= ?) AND (iss, jti) IN (SELECT iss, jti FROM pins) LIMIT ?", end, limit)
+	return tx.list("WHERE (uses > 0 AND (used >= uses OR spoilt) OR exp <= ?) AND (iss, jti) > (?, ?) AND (iss, jti) IN (SELECT iss, jti FROM pins) ORDER BY iss, jti LIMIT ?",
+		end, after.Issuer, after.JTI, limit)
 }
 
 func (tx Grants) list(where string, args ...any) []gateway.GrantRecord {

@@ -416,7 +416,7 @@ func (s *Store) Retain(ctx context.Context, cutoff time.Time) (events int64, err
 		}
 		tx.exec("DELETE FROM refused WHERE exp < ?", cutoff.Unix())
 		tx.exec("DELETE FROM commands WHERE exp < ?", cutoff.Unix())
-		tx.exec("UPDATE grants SET stripped = 1, sub = NULL, schedule = NULL, holder = NULL WHERE exp < ? AND NOT stripped", cutoff.Unix())
+		tx.exec("UPDATE grants SET stripped = 1, sub = NULL, schedule = NULL, holder = NULL, maker = NULL, kind = NULL, entry = NULL WHERE exp < ? AND NOT stripped", cutoff.Unix())
 		return tx.err
 	})
 	return events, err

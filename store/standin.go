@@ -379,7 +379,7 @@ func giveBack(ctx context.Context, fresh *Store, standIn string, gone *removals)
 // place in the feed is not taken over: the cloud sends again.
 var givenBack = []string{
 	`DELETE FROM pins`,
-	`UPDATE grants SET used = max(grants.used, l.used), ended = max(grants.ended, l.ended), stripped = max(grants.stripped, l.stripped),
+	`UPDATE grants SET used = max(grants.used, l.used), entry = l.entry, ended = max(grants.ended, l.ended), stripped = max(grants.stripped, l.stripped),
 		block = CASE WHEN l.ver = grants.ver THEN max(grants.block, l.block) ELSE grants.block END
 		FROM live.grants l WHERE l.iss = grants.iss AND l.jti = grants.jti`,
 	upsertGrants,

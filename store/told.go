@@ -22,9 +22,18 @@ type told struct {
 
 type toldGrant struct {
 	limited  bool
-	used     int // as the table has it
-	attempts map[gateway.AttemptID]bool
-	dead     bool // revoked or blocked, and no later version since
+	used     int                                     // as the table has it
+	attempts map[gateway.AttemptID]gateway.AttemptID // to their episodes
+	dead     bool                                    // revoked or blocked, and no later version since
+}
+
+// entries counts the uses that the record has: all doors of one entry are one.
+func (g *toldGrant) entries() int {
+	episodes := map[gateway.AttemptID]bool{}
+	for _, e := range g.attempts {
+		episodes[e] = true
+	}
+	return len(episodes)
 }
 
 // tellers are the events that speak of grants and issuers.
@@ -82,9 +91,11 @@ func (t *told) hear(c canonical) {
 			return
 		}
 		if g.attempts == nil {
-			g.attempts = map[gateway.AttemptID]bool{}
+			g.attempts = map[gateway.AttemptID]gateway.AttemptID{}
 		}
-		g.attempts[cmp.Or(c.Episode, c.Attempt)] = true // a retry has its first attempt's id; another door of one entry has its episode
+		if _, again := g.attempts[c.Attempt]; !again { // a retry has its first attempt's id
+			g.attempts[c.Attempt] = cmp.Or(c.Episode, c.Attempt)
+		}
 	case gateway.GrantAdded, gateway.GrantUpdated, gateway.GrantRevokedOn:
 		if g != nil {
 			g.dead = c.Type == gateway.GrantRevokedOn
@@ -140,9 +151,9 @@ func (tx *Tx) heldAgainstRecord(conn *sql.Conn) (a amends, why string, err error
 		return a, "", err
 	}
 	for id, g := range t.alive {
-		if g.used < len(g.attempts) {
-			a.used[id] = len(g.attempts)
-			why = fmt.Sprintf("grant %s was used %d times, and the record has %d", id, g.used, len(g.attempts))
+		if n := g.entries(); g.used < n {
+			a.used[id] = n
+			why = fmt.Sprintf("grant %s was used %d times, and the record has %d", id, g.used, n)
 		}
 		if g.dead {
 			a.dead = append(a.dead, id)

@@ -40,6 +40,7 @@ type ask struct {
 	cred     gateway.Credential
 	as       gateway.GrantID // as whom the residents know who asks
 	until    time.Time
+	told     bool // residents can know of it: the record has it
 	answered bool
 	timer    *time.Timer
 	silence  gateway.Approval
@@ -68,7 +69,7 @@ func (s *Asks) begin(a *attempt, cred gateway.Credential) (k *ask, isNew bool) {
 	if who.Issuer != gateway.HomeIssuer {
 		who.JTI = ""
 	}
-	if s.stopped || len(s.times[who]) >= asksAnHour {
+	if s.stopped || !a.goesOn && len(s.times[who]) >= asksAnHour {
 		return nil, false
 	}
 	until := now.Add(askFor)
@@ -82,7 +83,9 @@ func (s *Asks) begin(a *attempt, cred gateway.Credential) (k *ask, isNew bool) {
 		s.each, s.times = map[gateway.AttemptID]*ask{}, map[gateway.GrantID][]time.Time{}
 	}
 	s.each[a.ID] = k
-	s.times[who] = append(s.times[who], now)
+	if !a.goesOn { // whoever is in the hall is not left there for the hour
+		s.times[who] = append(s.times[who], now)
+	}
 	return k, true
 }
 
@@ -110,7 +113,7 @@ func (s *Asks) take(id gateway.AttemptID) (*ask, error) {
 	s.forget(time.Now())
 	k := s.each[id]
 	switch {
-	case k == nil:
+	case k == nil || !k.told:
 		return nil, ErrNotAsked
 	case k.answered || s.stopped:
 		return nil, ErrAnswered
@@ -124,7 +127,7 @@ func (s *Asks) takeAll(door gateway.DoorID) (list []*ask) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.each {
-		if !k.answered && (door == "" || k.attempt.Door == door) {
+		if k.told && !k.answered && (door == "" || k.attempt.Door == door) {
 			k.answer()
 			list = append(list, k)
 		}
@@ -143,15 +146,27 @@ func (k *ask) answer() {
 func (s *Asks) settle(k *ask, o Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k.outcome, k.ended = o, time.Now()
+	k.outcome, k.ended, k.cred = o, time.Now(), nil
 	close(k.settled)
 }
 
-// drop takes back an ask of which nobody could be told.
-func (s *Asks) drop(k *ask) {
+// tell lets residents answer an ask that is in the record. It reports false where the gateway stops.
+func (s *Asks) tell(k *ask) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.each, k.attempt.ID)
+	if s.stopped {
+		return false
+	}
+	k.told = true
+	k.timer = time.AfterFunc(time.Until(k.until), func() { s.silent(k) })
+	return true
+}
+
+// drop takes back an ask of which nobody could be told.
+func (s *Asks) drop(id gateway.AttemptID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.each, id)
 }
 
 // knownAs is as whom the residents know who comes with a grant. Each command has a name of its own,
@@ -187,33 +202,38 @@ func (a *attempt) askFirst(g gateway.GrantRecord, p gateway.Policy) gateway.Reas
 	return gateway.NotApproved
 }
 
-// ask tells the residents of an attempt that would open, and lets it wait.
+// ask tells the residents of an attempt that would open, and lets it wait. From the moment they are
+// told, the attempt is theirs who answers.
 func (s *Asks) ask(ctx context.Context, a *attempt, cred gateway.Credential) Outcome {
 	denied := Outcome{Decision: gateway.Decision{Reason: gateway.NotApproved, Grant: a.Grant}, Attempt: a.ID}
+	pending := denied
+	pending.Pending = true
+	at, atReader := a.At, a.Reader != gateway.ReaderLAN && a.Reader != gateway.ReaderApp
+	told := gateway.ApprovalAsked.Of(a.Attempt)
+	told.Sub = a.sub
 	k, isNew := s.begin(a, cred)
+	if k != nil && !isNew {
+		pending.Attempt = k.attempt.ID
+		return pending
+	}
 	if k == nil {
-		s.c.denials.add(ctx, s.c, a.denial(gateway.NotApproved), a.At)
+		s.c.denials.add(ctx, s.c, a.denial(gateway.NotApproved), at)
 		return denied
 	}
-	pending := Outcome{Decision: denied.Decision, Attempt: k.attempt.ID, Pending: true}
-	if isNew {
-		e := gateway.ApprovalAsked.Of(a.Attempt)
-		e.Sub = a.sub
-		if err := s.c.ledger.Follow(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record.AppendAt(a.At, e) }); err != nil {
-			s.c.log.Error("residents cannot be asked: the door stays shut", "door", a.Door, "attempt", a.ID, "err", err)
-			s.drop(k)
-			s.c.denials.later(a.denial(gateway.Fault), a.At)
-			denied.Reason = gateway.Fault
-			return denied
-		}
-		s.mu.Lock()
-		if !k.answered {
-			k.timer = time.AfterFunc(time.Until(k.until), func() { s.silent(k) })
-		}
-		s.mu.Unlock()
+	if err := s.c.ledger.Follow(context.WithoutCancel(ctx), func(tx Tx) error { return tx.Record.AppendAt(at, told) }); err != nil {
+		s.c.log.Error("residents cannot be asked: the door stays shut", "door", a.Door, "attempt", a.ID, "err", err)
+		s.drop(a.ID)
+		s.c.denials.later(a.denial(gateway.Fault), at)
+		denied.Reason = gateway.Fault
+		return denied
 	}
-	if a.Reader != gateway.ReaderLAN && a.Reader != gateway.ReaderApp {
+	if atReader {
 		s.c.doors.Show(a.Door, gateway.SignalWait)
+	}
+	if !s.tell(k) { // nobody is there to answer
+		s.drop(pending.Attempt)
+		s.c.denials.add(ctx, s.c, a.denial(gateway.NotApproved), at)
+		return denied
 	}
 	return pending
 }
@@ -256,7 +276,7 @@ func (s *Asks) Deny(ctx context.Context, id gateway.AttemptID, by gateway.Reside
 	denied := gateway.ApprovalDenied.Of(k.attempt.Attempt)
 	denied.Resident = by
 	k.attempt.said = []gateway.Event{denied}
-	s.c.knocks.deny(k.as)
+	s.c.knocks.deny(k.as, k.attempt.Grant)
 	s.refuse(context.WithoutCancel(ctx), k, gateway.Vetoed)
 	return nil
 }
@@ -290,7 +310,7 @@ func (a *attempt) tellSaid(ctx context.Context) {
 	}
 }
 
-// endAsks ends all that waits, when the gateway stops.
+// end ends all that waits, when the gateway stops.
 func (s *Asks) end(ctx context.Context) {
 	s.mu.Lock()
 	s.stopped = true
@@ -308,7 +328,7 @@ func (s *Asks) Outcome(id gateway.AttemptID) (door gateway.DoorID, o Outcome, se
 	defer s.mu.Unlock()
 	s.forget(time.Now())
 	k := s.each[id]
-	if k == nil {
+	if k == nil || !k.told {
 		return "", o, nil, false
 	}
 	o = Outcome{Decision: gateway.Decision{Reason: gateway.NotApproved, Grant: k.as}, Attempt: id, Pending: true}
@@ -335,8 +355,8 @@ func (s *Asks) AtDoor(door gateway.DoorID) (w *Waiting) {
 	}
 	s.mu.Lock()
 	for id, k := range s.each {
-		if !k.answered && k.attempt.Door == door {
-			earlier(Waiting{id, k.attempt.Grant, k.until, true})
+		if k.told && !k.answered && k.attempt.Door == door {
+			earlier(Waiting{id, k.as, k.until, true})
 		}
 	}
 	s.mu.Unlock()

@@ -18,6 +18,7 @@ type attempt struct {
 	recorded bool           // the denial is in the record already
 	proven   bool           // the grant's holder has proven possession; a nonce is good once
 	goesOn   bool           // the entry began at another door of the grant
+	rules    *Rules         // of this look
 	engaged  gateway.DoorID // another door of the interlock that is not closed and secured
 
 	// The door at the attempt's instant: one look, before the transaction, decides.
@@ -43,8 +44,8 @@ type attempt struct {
 // look takes the instant of the attempt: the time, and what is known of the door.
 func (a *attempt) look() {
 	a.At, a.view, a.looked = a.c.clock.Read(), a.c.doors.View(a.Door), time.Now()
-	a.repeat, a.retry, a.goesOn, a.asking = nil, false, false, gateway.ApprovalOff
-	a.engaged = a.c.interlock.engaged(a.c, a.Door)
+	a.repeat, a.retry, a.goesOn, a.asking, a.Episode = nil, false, false, gateway.ApprovalOff, ""
+	a.engaged = a.c.interlock.engaged(a.c.doors, a.rules, a.Door)
 }
 
 func (a *attempt) denial(reason gateway.Reason) gateway.Event {
@@ -93,7 +94,7 @@ func (a *attempt) decide(ctx context.Context, f func(Tx) (reason gateway.Reason,
 // facts gathers what the rule needs besides the grant.
 func (c *Controller) facts(tx Tx, g gateway.GrantRecord, v gateway.DoorView, at gateway.Reading) Facts {
 	rules := c.rules.Load()
-	f := Facts{At: at, Clock: at, Zone: rules.Zone, Continues: g.Entry.Continues(v.ID, at), Interlock: rules.others(v.ID), Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v), AllPaused: tx.House.Paused(),
+	f := Facts{At: at, Clock: at, Zone: rules.Zone, Continues: g.Entry.Continues(v.ID, at), Unsure: g.Entry.Unsure(v.ID, at), Interlock: rules.others(v.ID), Door: v.ID, Grant: g, Blocked: v.Blocked, Unwell: rules.unwell(v), AllPaused: tx.House.Paused(),
 		Lengths: rules.pinLengths(v.ID, g.ID.Issuer)}
 	f.Degraded = tx.House.Degraded()
 	if g.ID.Issuer == gateway.HomeIssuer {
@@ -131,7 +132,9 @@ func (r *Rules) day(at gateway.Reading) string { return at.Wall.In(r.Zone).Forma
 func (a *attempt) judge(tx Tx, g gateway.GrantRecord, with func(*Facts)) gateway.Reason {
 	f := a.c.facts(tx, g, a.view, a.At)
 	f.Retry, f.Engaged = a.retry, a.engaged
-	a.goesOn = f.Continues && !a.retry
+	if a.goesOn = f.Continues && !a.retry; a.goesOn {
+		a.Episode = g.Entry.Episode
+	}
 	with(&f)
 	reason := Verdict(Judge(f))
 	if reason == "" {
@@ -163,16 +166,12 @@ func (a *attempt) enter(tx Tx, g gateway.GrantRecord, events ...gateway.Event) g
 // and each other one goes on with it once.
 func (a *attempt) within(tx Tx, g gateway.GrantRecord) {
 	switch {
-	case len(g.Doors) < 2:
 	case a.retry:
-		if g.Entry != nil && slices.Contains(g.Entry.Doors, a.Door) {
-			a.Episode = g.Entry.Episode
-		}
-	case a.goesOn:
+	case a.goesOn: // whatever doors a newer version names
 		e := *g.Entry
-		e.Doors, a.Episode = append(slices.Clip(e.Doors), a.Door), e.Episode
+		e.Doors = append(slices.Clip(e.Doors), a.Door)
 		tx.Grants.PutEntry(g.ID, e)
-	default:
+	case len(g.Doors) > 1:
 		tx.Grants.PutEntry(g.ID, gateway.GrantEntry{Episode: a.ID, Doors: []gateway.DoorID{a.Door}, Began: a.At.Earliest,
 			Boot: a.At.Boot, SinceBoot: a.At.SinceBoot})
 	}
@@ -196,7 +195,7 @@ func (a *attempt) continues() {
 	}
 	a.repeat, a.retry = nil, false
 	if first, ok := a.view.Retry(a.Grant, a.looked); ok {
-		a.retry, a.ID = true, first
+		a.retry, a.ID, a.Episode = true, first.Attempt, first.Episode
 	}
 }
 

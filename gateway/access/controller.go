@@ -154,6 +154,7 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 	}()
 	reason, err := c.decide(ctx, a, cred)
 	if err != nil { // the database will not take the denial either: it waits beside
+		a.tellSaid(ctx)
 		c.log.Error("no decision: the door stays shut", "door", door, "attempt", a.ID, "err", err)
 		c.denials.later(a.denial(gateway.Fault), a.At)
 		return Outcome{Decision: gateway.Decision{Reason: gateway.Fault, Grant: a.Grant}, Attempt: a.ID}
@@ -163,6 +164,7 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 		return Outcome{Decision: gateway.Decision{Granted: true, Grant: a.Grant}, Attempt: a.repeat.attempt, ReleaseTime: a.repeat.releaseTime}
 	}
 	if reason == "" {
+		a.said = nil // it is in the record with the intent
 		d, err := c.doors.Release(ctx, a.Attempt, a.retry)
 		c.interlock.done(door)
 		if err == nil {
@@ -189,7 +191,8 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 // decide judges, one attempt at a door at a time. The door's latch may be slow: nobody's decision
 // waits for it.
 func (c *Controller) decide(ctx context.Context, a *attempt, cred gateway.Credential) (reason gateway.Reason, err error) {
-	defer c.atDoor.lock(c.rules.Load().lockOf(a.Door))()
+	a.rules = c.rules.Load()
+	defer c.atDoor.lock(a.rules.lockOf(a.Door))()
 	a.look()
 	defer func() {
 		if reason == "" && err == nil && a.repeat == nil {

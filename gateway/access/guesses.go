@@ -97,7 +97,7 @@ func (a *attempt) gone(tx Tx) gateway.Reason {
 // that never was.
 func (a *attempt) alive(g gateway.GrantRecord) bool {
 	left, limited := g.UsesLeft()
-	return g.Status == gateway.GrantActive && !g.Block && !g.Stripped && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry && !g.Entry.Continues(a.Door, a.At))
+	return g.Status == gateway.GrantActive && !g.Block && !g.Stripped && a.At.In(g.Period) != gateway.PlaceOver && !(limited && left == 0 && !a.retry && !g.Entry.Continues(a.Door, a.At) && !g.Entry.Unsure(a.Door, a.At))
 }
 
 // fails counts a failure at the reader.

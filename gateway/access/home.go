@@ -178,7 +178,7 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 			}
 		}
 		f = c.facts(tx, g, c.doors.View(door), at)
-		f.Explain, f.Engaged = true, c.interlock.engaged(c, door)
+		f.Explain, f.Engaged = true, c.interlock.engaged(c.doors, c.rules.Load(), door)
 		if p, has := tx.Codes.Of(id, door); has {
 			f.PIN = &p
 		} else {
@@ -187,6 +187,9 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 		checks := Judge(f)
 		if f.Policy.Knock > 0 {
 			checks = append(checks, f.knock(c.knocks.isVetoed(door, id)))
+		}
+		if approval := approvalOf(g, f.Policy); approval != gateway.ApprovalOff {
+			checks = append(checks, f.approval(approval, c.knocks.isVetoed(door, id)))
 		}
 		checks = append(checks, presentable(c.rules.Load(), tx, &f))
 		x = Explanation{door, Verdict(checks), checks}

@@ -32,12 +32,12 @@ func (i *interlock) done(door gateway.DoorID) {
 
 // engaged gives another door of a door's interlock that is not closed and secured, or not provably;
 // "": there is none. Whoever decides by it holds the lock that the doors share.
-func (i *interlock) engaged(c *Controller, door gateway.DoorID) gateway.DoorID {
-	for _, other := range c.rules.Load().others(door) {
+func (i *interlock) engaged(doors Doors, rules *Rules, door gateway.DoorID) gateway.DoorID {
+	for _, other := range rules.others(door) {
 		i.mu.Lock()
 		opening := i.opening[other] > 0
 		i.mu.Unlock()
-		if opening || !shut(c.doors.View(other)) {
+		if opening || !shut(doors.View(other)) {
 			return other
 		}
 	}
@@ -47,8 +47,8 @@ func (i *interlock) engaged(c *Controller, door gateway.DoorID) gateway.DoorID {
 // shut reports whether a door is provably closed and secured.
 func shut(v gateway.DoorView) bool {
 	running := slices.ContainsFunc(v.Entries, func(e gateway.Entry) bool { return e.Running })
-	return !running && !v.Fault && !v.Blocked && v.Strike != gateway.StrikeIsReleased && v.Contact == gateway.ContactClosed &&
-		(v.Strike != "" || v.Lock == "" || v.Lock == gateway.LockLocked)
+	secured := v.Lock == gateway.LockLocked || v.Lock == "" && v.Strike == gateway.StrikeIsSecured // a bolt that tells nothing proves nothing
+	return secured && !running && !v.Fault && !v.Blocked && v.Strike != gateway.StrikeIsReleased && v.Contact == gateway.ContactClosed
 }
 
 // others lists the other doors of a door's interlock.

@@ -123,11 +123,13 @@ func (k *knocks) tellNo(id gateway.GrantID, at time.Time) {
 	}
 }
 
-// deny keeps a grant out of all doors, and its issuer's commands.
-func (k *knocks) deny(id gateway.GrantID) {
+// deny keeps grants out of all doors, and their issuers' commands.
+func (k *knocks) deny(ids ...gateway.GrantID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.tellNo(id, time.Now())
+	for _, id := range ids {
+		k.tellNo(id, time.Now())
+	}
 }
 
 // waiting lists who knocks at a door, and may still be told no.
@@ -188,7 +190,7 @@ func (c *Controller) Ring(door gateway.DoorID) {
 func (c *Controller) Veto(ctx context.Context, door gateway.DoorID) bool {
 	asking := c.Asks.takeAll(door)
 	for _, k := range asking {
-		c.knocks.deny(k.as)
+		c.knocks.deny(k.as, k.attempt.Grant)
 	}
 	somebody := c.knocks.veto(door, len(asking) > 0)
 	for _, k := range asking {

@@ -50,8 +50,8 @@ type Grants interface {
 	// Ending lists up to limit grants that are over at an instant and not marked so.
 	Ending(t time.Time, limit int) []gateway.GrantRecord
 	// DeadCodes lists up to limit grants with live codes that have no uses left, or that are over
-	// at an instant; zero: whenever they end.
-	DeadCodes(over time.Time, limit int) []gateway.GrantRecord
+	// at an instant, by id after one; zero: whenever they end.
+	DeadCodes(over time.Time, after gateway.GrantID, limit int) []gateway.GrantRecord
 	// Visiting hands to take, which must ask nothing itself, each active grant whose period meets
 	// from..to and that may have an entry left. Residents' own PINs and duress PINs are no visits,
 	// and neither is a grant made at home that nothing presents any more.

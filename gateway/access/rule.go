@@ -32,6 +32,7 @@ type Facts struct {
 	PINRefuse   string             // a PIN that was refused when the grant came: why
 	Intake      *gateway.Refusal   // why what is presented was not taken in
 	Continues   bool               // the entry began at another door of the grant, and has not opened this one
+	Unsure      bool               // whether it does, a clock that nobody believes cannot tell
 	Interlock   []gateway.DoorID   // the other doors of the door's interlock
 	Engaged     gateway.DoorID     // one of them that is not closed and secured
 	Retry       bool               // within the retry grace of an entry that nobody took
@@ -354,6 +355,8 @@ func (f *Facts) uses() Check {
 		c.Detail = "a retry of an entry that nobody took"
 	case f.Continues:
 		c.Detail = "an entry began at another door of the grant: it opens this one, too, once"
+	case limited && left == 0 && f.Unsure:
+		c.Reason, c.Detail = gateway.ClockUntrusted, "an entry began at another door before the machine started anew: how long ago, the clock cannot tell"
 	case limited && left == 0:
 		c.Reason = gateway.UsesSpent
 	}
@@ -363,6 +366,15 @@ func (f *Facts) uses() Check {
 // knock tells that residents are asked first; a veto counts for whoever comes.
 func (f *Facts) knock(vetoed bool) Check {
 	c := Check{Name: "residents asked first", OK: !vetoed, Detail: f.say("for %s, in which they may say no", f.Policy.Knock)}
+	if vetoed {
+		c.Reason, c.Detail = gateway.Vetoed, "one of them said no a short while ago"
+	}
+	return c
+}
+
+// approval tells that residents have to say yes; a veto counts for whoever comes.
+func (f *Facts) approval(silence gateway.Approval, vetoed bool) Check {
+	c := Check{Name: "residents say yes", OK: !vetoed, Detail: f.say("each time, within %s; silence says %s", askFor, silence)}
 	if vetoed {
 		c.Reason, c.Detail = gateway.Vetoed, "one of them said no a short while ago"
 	}

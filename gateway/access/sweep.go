@@ -77,7 +77,7 @@ func (c *Controller) Sweep(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		more = max(len(d.over), len(d.dead)) == sweepAtOnce
+		more = max(len(d.over), len(d.dead)) >= sweepAtOnce
 	}
 	return nil
 }
@@ -104,10 +104,17 @@ func (c *Controller) due(ctx context.Context, at gateway.Reading) (d due, err er
 		d.unproved = at.State != gateway.ClockUndecided && tx.House.Unproved(proved(at))
 		all, each := passed(tx, at)
 		d.pauses = all || len(each) > 0
-		d.over, d.dead = tx.Grants.Ending(at.Earliest, sweepAtOnce), tx.Grants.DeadCodes(wipeAfter, sweepAtOnce)
+		d.over = tx.Grants.Ending(at.Earliest, sweepAtOnce)
+		var last gateway.GrantID
+		for more := true; more && len(d.dead) < sweepAtOnce; {
+			page := tx.Grants.DeadCodes(wipeAfter, last, sweepAtOnce)
+			if more = len(page) == sweepAtOnce; more {
+				last = page[sweepAtOnce-1].ID
+			}
+			d.dead = append(d.dead, slices.DeleteFunc(page, func(g gateway.GrantRecord) bool { return c.graced(g, at) })...)
+		}
 		return nil
 	})
-	d.dead = slices.DeleteFunc(d.dead, func(g gateway.GrantRecord) bool { return c.graced(g, at) })
 	return d, err
 }
 
@@ -161,11 +168,14 @@ func (c *Controller) endPauses(ctx context.Context, at gateway.Reading) error {
 	})
 }
 
-// graced reports whether a spent grant still opens: it tries again, or goes on at another door.
+// graced reports whether a spent grant still opens, or may: it tries again, or goes on at another door.
 func (c *Controller) graced(g gateway.GrantRecord, at gateway.Reading) bool {
+	if g.Status != gateway.GrantActive || g.Block || g.Spoilt || at.In(g.Period) == gateway.PlaceOver {
+		return false
+	}
 	for _, door := range c.here(g.Grant) {
 		v := c.doors.View(door)
-		if _, ok := v.Retry(g.ID, time.Now()); ok || g.Entry.Continues(door, at) {
+		if _, ok := v.Retry(g.ID, time.Now()); ok || g.Entry.Continues(door, at) || g.Entry.Unsure(door, at) {
 			return true
 		}
 	}

@@ -29,7 +29,7 @@ func (s *Server) routes(sim Sim) []route {
 		{may: residents | installers, Route: web.Route{Method: "GET", Path: "/v1/status", Summary: "The gateway's condition",
 			Responses: map[int]any{200: Status{}}}, answer: s.status},
 		{may: paired, Route: web.Route{Method: "GET", Path: "/v1/doors", Summary: "All doors",
-			Responses: map[int]any{200: Doors{}}}, answer: func(*request) (Answer, error) { return reply(200, Doors{s.backend.Doors.List()}) }},
+			Responses: map[int]any{200: Doors{}}}, answer: func(r *request) (Answer, error) { return listDoors(s.backend.Doors, r) }},
 		{may: paired, Route: web.Route{Method: "GET", Path: "/v1/doors/{door}", Summary: "One door",
 			Responses: map[int]any{200: Door{}, 404: gateway.Problem{}}}, answer: s.door},
 		{may: anybody, Route: web.Route{Method: "POST", Path: "/v1/doors/{door}/attempts", Summary: "Present a grant with its proof; or, as a resident, ask to be let in",

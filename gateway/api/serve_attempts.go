@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -84,7 +85,7 @@ func (s attempts) routes() []route {
 		{may: residents, Route: web.Route{Method: "POST", Path: "/v1/attempts/{id}/approve", Summary: "Let in whoever waits, if the rule still does; the first answer counts",
 			Responses: answers}, answer: s.act(AttemptService.Approve)},
 		{may: residents, Route: web.Route{Method: "POST", Path: "/v1/attempts/{id}/deny", Summary: "Refuse whoever waits, here and at every other door, for three minutes",
-			Responses: map[int]any{204: nil, 404: gateway.Problem{}, 409: gateway.Problem{}}}, answer: s.act(AttemptService.Deny)},
+			Responses: maps.Clone(answers)}, answer: s.act(AttemptService.Deny)},
 	}
 }
 
@@ -93,6 +94,9 @@ func (s attempts) act(f func(AttemptService, context.Context, Caller, gateway.At
 		return Answer{Status: http.StatusNoContent}, f(s.service, r.Context(), r.caller, gateway.AttemptID(r.PathValue("id")))
 	}
 }
+
+// outcomeLength is the one length of all outcomes that are denied (A8).
+const outcomeLength = 128
 
 // longestOutcome bounds a wait: a request has 10 s (N2).
 const longestOutcome = 8
@@ -121,5 +125,9 @@ func (s attempts) outcome(r *request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	return reply(http.StatusOK, o)
+	a, err := reply(http.StatusOK, o)
+	if o.Code != "" && err == nil {
+		a = padded(a, outcomeLength)
+	}
+	return a, err
 }

@@ -17,12 +17,20 @@ func (s *Server) status(r *request) (Answer, error) {
 	return reply(200, st)
 }
 
+func listDoors(doors DoorService, r *request) (Answer, error) {
+	list := Doors{doors.List()}
+	for i, d := range list.Doors {
+		list.Doors[i] = shown(d, r.caller)
+	}
+	return reply(200, list)
+}
+
 func (s *Server) door(r *request) (Answer, error) {
 	d, err := s.findDoor(r.PathValue("door"))
 	if err != nil {
 		return Answer{}, err
 	}
-	return reply(200, d)
+	return reply(200, shown(d, r.caller))
 }
 
 func (s *Server) veto(r *request) (Answer, error) {
@@ -102,10 +110,24 @@ const denialLength = 64
 func denied(code gateway.DenialCode) (Answer, error) {
 	a, err := reply(403, Denied{"denied", code})
 	if err == nil {
-		pad := strings.Repeat(" ", denialLength-len(a.Body))
-		a.Body = append(a.Body[:len(a.Body)-1], pad+"\n"...)
+		a = padded(a, denialLength)
 	}
 	return a, err
+}
+
+// padded makes an answer's body so long, by spaces at its end.
+func padded(a Answer, length int) Answer {
+	pad := strings.Repeat(" ", max(length-len(a.Body), 0))
+	a.Body = append(a.Body[:len(a.Body)-1], pad+"\n"...)
+	return a
+}
+
+// shown gives a door as a caller may see it: who waits for the residents is theirs to know.
+func shown(d Door, c Caller) Door {
+	if c.who()&(residents|console) == 0 {
+		d.Knock = nil
+	}
+	return d
 }
 
 // addressOf is a client's; those of the socket have none, and share one.

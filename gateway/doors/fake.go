@@ -63,7 +63,7 @@ func (f *Fake) Release(_ context.Context, a gateway.Attempt, _ bool) (time.Durat
 	f.released = append(f.released, a)
 	v := f.views[a.Door]
 	v.Strike = gateway.StrikeIsReleased
-	e := gateway.Entry{Attempt: a.ID, Grant: a.Grant, Running: true, Retries: retries}
+	e := gateway.Entry{Attempt: a.ID, Episode: a.Episode, Grant: a.Grant, Running: true, Retries: retries}
 	if a.Command {
 		e.Retries = 0
 	}

@@ -276,7 +276,7 @@ func (r *rig) admit(id, grant string) (gateway.AttemptID, error) {
 		a.Grant = gateway.GrantID{Issuer: "home", JTI: grant}
 		v := r.door.View()
 		if first, ok := v.Retry(a.Grant, time.Now()); ok {
-			a.ID, retry = first, true
+			a.ID, retry = first.Attempt, true
 		}
 	}
 	_, err := r.door.Release(r.t.Context(), a, retry)

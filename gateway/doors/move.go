@@ -251,7 +251,7 @@ func (d *owner) admit(c *call, now time.Time) {
 		case d.hw.Contact != nil && d.leaf == gateway.ContactClosed:
 			d.waiting = append(d.waiting, a)
 			if !k.retry && !a.Command && a.Grant != (gateway.GrantID{}) && d.RetryGrace > 0 {
-				d.graces[a.Grant] = &grace{attempt: a.ID, left: retries}
+				d.graces[a.Grant] = &grace{attempt: a.ID, episode: a.Episode, left: retries}
 			}
 		}
 		d.answer(k, nil)

@@ -65,6 +65,7 @@ type call struct {
 // grace is an entry that nobody has taken yet.
 type grace struct {
 	attempt gateway.AttemptID
+	episode gateway.AttemptID
 	left    int
 	secured time.Time // zero while released
 }
@@ -155,10 +156,10 @@ func (d *owner) ailments(v *gateway.DoorView, silent bool) (list []gateway.Ailme
 
 func (d *owner) entries() (list []gateway.Entry) {
 	for _, r := range d.running {
-		list = append(list, gateway.Entry{Attempt: r.ID, Grant: r.Grant, Running: true})
+		list = append(list, gateway.Entry{Attempt: r.ID, Episode: r.Episode, Grant: r.Grant, Running: true})
 	}
 	for id, g := range d.graces {
-		e := gateway.Entry{Attempt: g.attempt, Grant: id, Retries: g.left}
+		e := gateway.Entry{Attempt: g.attempt, Episode: g.episode, Grant: id, Retries: g.left}
 		if !g.secured.IsZero() {
 			e.Until = g.secured.Add(d.RetryGrace)
 		}

@@ -17,7 +17,8 @@ const s = time.Second
 // retry asks whether a grant may try its entry again.
 func (r *rig) retry(grant string) (gateway.AttemptID, bool) {
 	v := r.door.View()
-	return v.Retry(gateway.GrantID{Issuer: "home", JTI: grant}, time.Now())
+	e, ok := v.Retry(gateway.GrantID{Issuer: "home", JTI: grant}, time.Now())
+	return e.Attempt, ok
 }
 
 func settings() Settings {
