@@ -52,7 +52,7 @@ func TestEpisodes(t *testing.T) {
 	for _, tt := range []struct{ name, events, want string }{
 		{"the leaf, after the strike was secured",
 			"access_granted:a strike_released:a door_opened:a+access_taken:a strike_secured:a door_held_open door_fault door_closed door_bell door_fault",
-			"access_granted=a strike_released=a door_opened=a access_taken=a strike_secured=a door_held_open=a door_fault=a door_closed=a door_bell= door_fault="},
+			"access_granted=a strike_released=a door_opened=a access_taken=a strike_secured=a door_held_open=a door_fault= door_closed=a door_bell= door_fault="},
 		{"nobody came", "access_granted:a strike_released:a strike_secured:a+access_not_taken:a door_opened door_closed",
 			"access_granted=a strike_released=a strike_secured=a access_not_taken=a door_opened= door_closed="},
 		{"two overlapping entries", "access_granted:a access_granted:b door_opened:a+access_taken:a door_closed door_opened:b+access_taken:b strike_secured:b door_closed",
@@ -61,6 +61,8 @@ func TestEpisodes(t *testing.T) {
 			"access_granted=a access_granted=b door_opened=a access_taken=a strike_secured=b access_not_taken=b door_closed=a"},
 		{"opened twice within one release", "access_granted:a door_opened:a+access_taken:a door_closed door_opened strike_secured:a door_closed",
 			"access_granted=a door_opened=a access_taken=a door_closed=a door_opened=a strike_secured=a door_closed=a"},
+		{"granted before another's release ends", "access_granted:a strike_released:a access_granted:b strike_secured:a strike_released:b door_opened strike_secured:b door_closed",
+			"access_granted=a strike_released=a access_granted=b strike_secured=a strike_released=b door_opened=b strike_secured=b door_closed=b"},
 		{"forced open", "door_opened+door_forced_open door_held_open door_closed", "door_opened= door_forced_open= door_held_open= door_closed="},
 		{"forced open after an entry that was never closed for the record", "access_granted:a door_opened:a+access_taken:a strike_secured:a door_opened+door_forced_open door_closed",
 			"access_granted=a door_opened=a access_taken=a strike_secured=a door_opened= door_forced_open= door_closed="},
@@ -304,5 +306,18 @@ func TestD5_StoryOverAStandIn(t *testing.T) {
 		if rec, ended := gateway.ReceiptOf(got.Events, a); err != nil || !ended || rec.Outcome != gateway.Unproved || rec.Secured == "" {
 			t.Errorf("%s: %+v, %v", a, rec, err)
 		}
+	}
+}
+
+// D1: whoever was granted before another's release ended has an entry that is open still.
+func TestD1_GrantedBesideAnother(t *testing.T) {
+	dir := t.TempDir()
+	s := reopen(t, dir, nil)
+	happen(t, s, "access_granted:a strike_released:a access_granted:b strike_secured:a")
+	s = reopen(t, dir, s)
+	update(t, s, func(tx *store.Tx) error { tx.Record.Interrupt(); return tx.Err() })
+	list := events(t, s)
+	if e := list[len(list)-1]; e.Type != gateway.Interrupted || e.Attempt != "b" || len(list) != 5 {
+		t.Errorf("%d events, the last %+v", len(list), e)
 	}
 }

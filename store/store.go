@@ -164,7 +164,7 @@ func (s *Store) open() error {
 	s.connection, s.write = h.connection, h.write
 	s.files.Store(&h.files)
 	look := inspector{s: s}
-	for _, step := range []func() error{s.quickCheck, s.migrate, look.schema, look.rows, s.loadState, s.loadHead, look.recency} {
+	for _, step := range []func() error{s.quickCheck, s.migrate, look.schema, look.rows, s.loadState, s.loadHead, func() error { return loadLeaves(s) }, look.recency} {
 		if err := step(); err != nil {
 			return unusable(err)
 		}

@@ -354,3 +354,119 @@ func TestAskFirst_Retry(t *testing.T) {
 		}
 	})
 }
+
+// Nobody answers an ask that is not in the record: neither before it is written, nor where it cannot be.
+func TestAskFirst_ToldBeforeAnswered(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		live(t, mustApprove, func(h *house) {
+			h.follow = func() error {
+				if w := h.Asks.AtDoor("front"); w != nil {
+					h.t.Errorf("at the door already: %+v", w)
+				}
+				if h.Veto(h.t.Context(), "front") {
+					h.t.Error("vetoed already")
+				}
+				if fails {
+					return errors.New("the disk is full")
+				}
+				return nil
+			}
+			o := h.presents(h.grant("g1", nil))
+			if fails {
+				if o.Pending || o.Reason != gateway.Fault {
+					h.t.Errorf("%+v", o)
+				}
+				if err := h.Asks.Approve(h.t.Context(), o.Attempt, "ada"); !errors.Is(err, access.ErrNotAsked) {
+					h.t.Errorf("an approval of what nobody was told: %v", err)
+				}
+				if len(h.doors.Released()) > 0 {
+					h.t.Error("it was let in")
+				}
+				return
+			}
+			h.check(h.Asks.Approve(h.t.Context(), o.Attempt, "ada"))
+			h.told(gateway.ApprovalAsked, gateway.ApprovalGiven, gateway.AccessGranted)
+		})
+	}
+}
+
+// I7: a no to a command keeps the grant of its name out, too.
+func TestI7_DeniedCommand(t *testing.T) {
+	live(t, func(p *gateway.Policy) { p.Approval, p.RemoteUnlock = gateway.SilenceOpens, true }, func(h *house) {
+		time.Sleep(2 * time.Second) // a command from before this process is over
+		text := h.grant("c1", nil)
+		h.takes(text, "accepted")
+		o := h.command("front", "c1")
+		if w := h.Asks.AtDoor("front"); w == nil || w.Grant != (gateway.GrantID{Issuer: colisX}) {
+			h.t.Errorf("at the door: %+v", w)
+		}
+		h.check(h.Asks.Deny(h.t.Context(), o.Attempt, "ada"))
+		if g := h.presents(text); g.Pending || g.Reason != gateway.Vetoed {
+			h.t.Errorf("then the grant: %+v", g)
+		}
+		if n := h.command("front", "c2"); n.Reason != gateway.Vetoed {
+			h.t.Errorf("then another command: %+v", n)
+		}
+	})
+}
+
+// Whoever was let into the hall asks at the flat, too: that is one of no three asks an hour, and all
+// of it is one episode.
+func TestAskFirst_HallAndFlat(t *testing.T) {
+	live(t, mustApprove, func(h *house) {
+		var first gateway.AttemptID
+		for i := range 3 {
+			text := h.grant(fmt.Sprint("g", i), hallAndFlat)
+			for _, door := range []gateway.DoorID{"front", "side"} {
+				o := h.presentsAt(door, text)
+				if !o.Pending {
+					h.t.Fatalf("courier %d at %s: %+v", i, door, o)
+				}
+				if door == "front" {
+					first = o.Attempt
+				}
+				h.check(h.Asks.Approve(h.t.Context(), o.Attempt, "ada"))
+				h.doors.Pass(door)
+			}
+			list := h.events()
+			for _, e := range list[len(list)-3:] {
+				if e.Door != "side" || e.Episode != first {
+					h.t.Errorf("%+v, want episode %s", e, first)
+				}
+			}
+		}
+		if o := h.presents(h.grant("more", nil)); o.Pending {
+			h.t.Errorf("a fourth: %+v", o)
+		}
+	})
+}
+
+// The latch fails after the yes: the record has the yes once.
+func TestAskFirst_LatchFails(t *testing.T) {
+	live(t, mustApprove, func(h *house) {
+		id := h.asks(h.grant("g1", nil))
+		h.doors.Fail(gateway.ErrFault)
+		h.check(h.Asks.Approve(h.t.Context(), id, "ada"))
+		h.became(id, gateway.Fault)
+		h.told(gateway.ApprovalAsked, gateway.ApprovalGiven, gateway.AccessGranted, gateway.AccessDenied)
+	})
+}
+
+// Explain tells that residents are asked, and that one of them said no.
+func TestExplainApproval(t *testing.T) {
+	live(t, mustApprove, func(h *house) {
+		explained := func() (verdict gateway.Reason, found bool) {
+			x, _, err := h.Explain(h.t.Context(), gateway.GrantID{Issuer: colisX, JTI: "g1"}, "front", h.clock.Read().Wall)
+			h.check(err)
+			return x.Verdict, slices.ContainsFunc(x.Checks, func(c access.Check) bool { return c.Name == "residents say yes" })
+		}
+		id := h.asks(h.grant("g1", nil))
+		if v, found := explained(); v != "" || !found {
+			h.t.Errorf("%q, told %v", v, found)
+		}
+		h.check(h.Asks.Deny(h.t.Context(), id, "ada"))
+		if v, _ := explained(); v != gateway.Vetoed {
+			h.t.Errorf("after a no: %q", v)
+		}
+	})
+}

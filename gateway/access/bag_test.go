@@ -157,7 +157,7 @@ func TestA9_HeardByMailbag(t *testing.T) {
 			live(t, policy, func(h *house) {
 				text := cleaner(h)
 				h.takes(text, "accepted")
-				time.Sleep(73 * time.Hour)
+				h.isOff(73 * time.Hour)
 				stale(h, text, gateway.IssuerStale)
 				now := time.Now().Truncate(time.Second)
 				command, err := tokens.SignCommand(h.carrier, h.id.ID, gateway.Command{Issuer: colisX, JTI: "c", IssuedAt: now, NotAfter: now.Add(20 * time.Second), Door: "front"})
@@ -170,9 +170,9 @@ func TestA9_HeardByMailbag(t *testing.T) {
 					h.t.Errorf("%s", got)
 				}
 				stale(h, text, "")
-				time.Sleep(71 * time.Hour)
+				h.isOff(71 * time.Hour)
 				stale(h, text, "")
-				time.Sleep(2 * time.Hour)
+				h.isOff(2 * time.Hour)
 				stale(h, text, gateway.IssuerStale)
 			})
 		})

@@ -1,12 +1,14 @@
 package access_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
 
 	"gardien/gateway"
+	"gardien/gateway/access"
 	"gardien/store/storetest"
 )
 
@@ -147,6 +149,132 @@ func TestEntryRetry(t *testing.T) {
 			if e.Episode != list[0].Attempt {
 				h.t.Errorf("%+v", e)
 			}
+		}
+	})
+}
+
+// presentsAt presents a grant's text, and lets the door be.
+func (h *house) presentsAt(door gateway.DoorID, text string) access.Outcome {
+	return h.Present(h.t.Context(), door, gateway.ReaderID(door+"-pad"), gateway.GrantCredential{Text: gateway.NewSecret(text)})
+}
+
+// reopened gives what the start says of the database.
+func (h *house) reopened() string {
+	h.t.Helper()
+	h.stop()
+	h.check(h.store.Close())
+	h.store = storetest.Open(h.t, h.dir, h.clock, zone)
+	about, err := h.store.About(h.t.Context())
+	h.check(err)
+	h.start()
+	return string(about.Quarantine)
+}
+
+// A4: a version that comes within an entry, with whatever doors, opens each of them once, by PIN too;
+// and the record agrees with the uses (R4).
+func TestA4_NewVersionWithinAnEntry(t *testing.T) {
+	live(t, nil, func(h *house) {
+		pin := gateway.DrawPIN(8)
+		change := func(ver int64, doors ...gateway.DoorID) func(*gateway.Grant) {
+			return func(g *gateway.Grant) { g.Version, g.Doors, g.Uses = ver, doors, 2 }
+		}
+		h.at("front", h.grant("g1", change(1, "front", "side")))
+		v2 := h.grant("g1", func(g *gateway.Grant) { change(2, "side")(g); g.PIN = pin })
+		h.takes(v2, "accepted")
+		opened := 0
+		for range 10 {
+			for _, r := range []gateway.Reason{h.at("side", v2), h.types("side", pin)} {
+				if h.doors.Pass("side"); r == "" {
+					opened++
+				}
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if n := h.used("g1"); opened != 2 || n != 2 { // the entry's one, and the second use
+			h.t.Errorf("opened %d times, used %d", opened, n)
+		}
+		if q := h.reopened(); q != "" {
+			h.t.Errorf("the database is said to be %s", q)
+		}
+	})
+}
+
+// R4: a retry at a second door, after the next entry has begun, is no further use.
+func TestR4_RetryOfAnOlderEntry(t *testing.T) {
+	live(t, nil, func(h *house) {
+		text := h.grant("g1", func(g *gateway.Grant) { hallAndFlat(g); g.Uses = 3 })
+		hall := h.presentsAt("front", text)
+		h.doors.Pass("front")
+		flat := h.presentsAt("side", text)
+		h.doors.Secure("side") // nobody came in
+		h.presentsAt("front", text)
+		h.doors.Pass("front")
+		again := h.presentsAt("side", text)
+		if !again.Granted || again.Attempt != flat.Attempt {
+			h.t.Fatalf("%+v, then %+v", flat, again)
+		}
+		list := h.events()
+		if e := list[len(list)-1]; e.Episode != hall.Attempt {
+			h.t.Errorf("the retry's episode is %s, want that of the first try, %s", e.Episode, hall.Attempt)
+		}
+		if used, q := h.used("g1"), h.reopened(); used != 2 || q != "" {
+			h.t.Errorf("used %d; the database is said to be %q", used, q)
+		}
+	})
+}
+
+// P6: an entry keeps no PIN beyond its grant's end, and those of others not at all, however many
+// entries there are.
+func TestP6_EntriesKeepNoPIN(t *testing.T) {
+	live(t, nil, func(h *house) {
+		issued := func(jti string, change func(*gateway.Grant)) gateway.PIN {
+			pin := gateway.DrawPIN(8)
+			h.takes(h.grant(jti, func(g *gateway.Grant) { g.PIN = pin; change(g) }), "accepted")
+			return pin
+		}
+		short := issued("short", func(g *gateway.Grant) { hallAndFlat(g); g.NotAfter = g.NotBefore.Add(2 * time.Minute) })
+		h.types("front", short)
+		h.doors.Pass("front")
+		for i := range 100 {
+			h.types("front", issued(fmt.Sprintf("a%03d", i), hallAndFlat))
+			h.doors.Pass("front")
+		}
+		h.types("front", issued("zz", func(*gateway.Grant) {}))
+		h.doors.Pass("front")
+		time.Sleep(time.Minute)
+		if n := h.livePINs("front"); n != 101 {
+			h.t.Errorf("%d PINs at the hall a minute later: that of one entry was the last, and is there", n)
+		}
+		time.Sleep(2 * time.Minute)
+		if n := h.livePINs("side"); n != 100 {
+			h.t.Errorf("%d PINs at the flat: that of a grant that has ended is there", n)
+		}
+	})
+}
+
+// A power cut between hall and flat, on a machine without a clock: the flat waits until time is
+// known, the PIN is there then, and typing it meanwhile is no wrong PIN.
+func TestEntryOverAPowerCut(t *testing.T) {
+	live(t, nil, func(h *house) {
+		pin := gateway.DrawPIN(8)
+		h.takes(h.grant("g1", func(g *gateway.Grant) { hallAndFlat(g); g.PIN = pin }), "accepted")
+		if r := h.types("front", pin); r != "" {
+			h.t.Fatal(r)
+		}
+		h.doors.Pass("front")
+		h.stop()
+		h.clock.Reboot(gateway.ClockUndecided)
+		h.start()
+		time.Sleep(2 * time.Minute) // the sweep looks
+		if r := h.types("side", pin); r != gateway.ClockUntrusted {
+			h.t.Errorf("while the clock is undecided: %q", r)
+		}
+		h.clock.Set(gateway.ClockSynced)
+		if r := h.types("side", pin); r != "" {
+			h.t.Errorf("when it is not any more: %q", r)
+		}
+		if n := h.count(gateway.ReaderLockedOut); n != 0 || h.used("g1") != 1 {
+			h.t.Errorf("used %d", h.used("g1"))
 		}
 	})
 }

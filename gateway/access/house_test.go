@@ -30,8 +30,9 @@ type house struct {
 	id      *tokens.Identity
 	carrier *tokens.SigningKey
 	rules   access.Rules
-	finds   int // how often a code was looked for among the live ones
-	updates int // durable transactions that were asked for
+	finds   int          // how often a code was looked for among the live ones
+	updates int          // durable transactions that were asked for
+	follow  func() error // asked once before a transaction that is not durable; it may refuse
 	stop    func()
 }
 
@@ -78,7 +79,9 @@ func live(t *testing.T, change func(*gateway.Policy), f func(*house)) {
 }
 
 // start makes the controller and runs it.
-func (h *house) start() {
+func (h *house) start() { h.startWith(h.doors) }
+
+func (h *house) startWith(doors access.Doors) {
 	h.t.Helper()
 	text, err := tokens.MarshalKeySet(h.carrier.PublicKey, nil)
 	h.check(err)
@@ -86,7 +89,7 @@ func (h *house) start() {
 	h.check(err)
 	sets := map[gateway.IssuerID]tokens.KeySet{colisX: set, menageY: set, gateway.HomeIssuer: tokens.NewKeySet(h.id.Signing.PublicKey)}
 	trust := func(iss gateway.IssuerID) (tokens.KeySet, bool) { s, ok := sets[iss]; return s, ok }
-	h.Controller = access.New(access.Opts{Ledger: ledger{h.store, &h.finds, &h.updates}, Doors: h.doors, Tokens: signer{&tokens.Verifier{Gateway: h.id.ID, Trust: trust, Opening: h.id.Opening}, h.id},
+	h.Controller = access.New(access.Opts{Ledger: ledger{h.store, &h.finds, &h.updates, &h.follow}, Doors: doors, Tokens: signer{&tokens.Verifier{Gateway: h.id.ID, Trust: trust, Opening: h.id.Opening}, h.id},
 		Clock: h.clock, MAC: h.id.MAC, Log: slog.New(slog.DiscardHandler), Rules: h.rules})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -113,6 +116,7 @@ func (h *house) check(err error) {
 type ledger struct {
 	store          *store.Store
 	finds, updates *int
+	follow         *func() error // asked before what is not durable; it may refuse
 }
 
 func (l ledger) Update(ctx context.Context, f func(access.Tx) error) error {
@@ -121,6 +125,13 @@ func (l ledger) Update(ctx context.Context, f func(access.Tx) error) error {
 }
 
 func (l ledger) Follow(ctx context.Context, f func(access.Tx) error) error {
+	if l.follow != nil && *l.follow != nil {
+		ask := *l.follow
+		*l.follow = nil
+		if err := ask(); err != nil {
+			return err
+		}
+	}
 	return l.store.Follow(ctx, func(tx *store.Tx) error { return f(l.tx(tx)) })
 }
 

@@ -1,12 +1,15 @@
 package access_test
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"gardien/gateway"
 	"gardien/gateway/access"
+	"gardien/gateway/doors"
 )
 
 func (h *house) interlocks() {
@@ -20,16 +23,19 @@ func TestInterlock(t *testing.T) {
 		side gateway.DoorView
 		want gateway.Reason
 	}{
-		"closed and secured":   {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactClosed}, ""},
-		"a bolt that is shut":  {gateway.DoorView{Lock: gateway.LockLocked, Contact: gateway.ContactClosed}, ""},
-		"released":             {gateway.DoorView{Strike: gateway.StrikeIsReleased, Contact: gateway.ContactClosed}, gateway.Interlocked},
-		"a bolt that is drawn": {gateway.DoorView{Lock: gateway.LockUnlocked, Contact: gateway.ContactClosed}, gateway.Interlocked},
-		"a bolt that runs":     {gateway.DoorView{Contact: gateway.ContactClosed, Entries: []gateway.Entry{{Running: true}}}, gateway.Interlocked},
-		"open":                 {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactOpen}, gateway.Interlocked},
-		"not known":            {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactUnknown}, gateway.Interlocked},
-		"its contact is cut":   {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactFault, Fault: true}, gateway.Interlocked},
-		"its strike is stuck":  {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactClosed, Fault: true}, gateway.Interlocked},
-		"its strike is silent": {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactClosed, Blocked: true}, gateway.Interlocked},
+		"closed and secured":        {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactClosed}, ""},
+		"a bolt that is shut":       {gateway.DoorView{Lock: gateway.LockLocked, Contact: gateway.ContactClosed}, ""},
+		"released":                  {gateway.DoorView{Strike: gateway.StrikeIsReleased, Contact: gateway.ContactClosed}, gateway.Interlocked},
+		"a bolt that is drawn":      {gateway.DoorView{Lock: gateway.LockUnlocked, Contact: gateway.ContactClosed}, gateway.Interlocked},
+		"a bolt that runs":          {gateway.DoorView{Contact: gateway.ContactClosed, Entries: []gateway.Entry{{Running: true}}}, gateway.Interlocked},
+		"a bolt that tells nothing": {gateway.DoorView{Contact: gateway.ContactClosed}, gateway.Interlocked},
+		"a strike found unlocked":   {gateway.DoorView{Strike: gateway.StrikeIsSecured, Lock: gateway.LockUnlocked, Contact: gateway.ContactClosed}, gateway.Interlocked},
+		"a strike that is heard":    {gateway.DoorView{Strike: gateway.StrikeIsSecured, Lock: gateway.LockLocked, Contact: gateway.ContactClosed}, ""},
+		"open":                      {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactOpen}, gateway.Interlocked},
+		"not known":                 {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactUnknown}, gateway.Interlocked},
+		"its contact is cut":        {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactFault, Fault: true}, gateway.Interlocked},
+		"its strike is stuck":       {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactClosed, Fault: true}, gateway.Interlocked},
+		"its strike is silent":      {gateway.DoorView{Strike: gateway.StrikeIsSecured, Contact: gateway.ContactClosed, Blocked: true}, gateway.Interlocked},
 	} {
 		t.Run(what, func(t *testing.T) {
 			live(t, nil, func(h *house) {
@@ -101,4 +107,58 @@ func (h *house) known(jti string) gateway.GrantID {
 	h.t.Helper()
 	h.takes(h.grant(jti, nil), "accepted")
 	return gateway.GrantID{Issuer: colisX, JTI: jti}
+}
+
+// slowDoors let somebody in after a while only, as a bolt lock does.
+type slowDoors struct {
+	*doors.Fake
+	mu       sync.Mutex
+	together int // most doors being released or released at once
+	now      map[gateway.DoorID]bool
+}
+
+func (s *slowDoors) Release(ctx context.Context, a gateway.Attempt, retry bool) (time.Duration, error) {
+	s.mu.Lock()
+	s.now[a.Door] = true
+	s.together = max(s.together, len(s.now))
+	s.mu.Unlock()
+	time.Sleep(3 * time.Second)
+	d, err := s.Fake.Release(ctx, a, retry)
+	s.mu.Lock()
+	delete(s.now, a.Door)
+	s.mu.Unlock()
+	return d, err
+}
+
+// While a bolt is being withdrawn, and its view says still that it is shut, the other door stays so.
+func TestInterlockOfSlowLocks(t *testing.T) {
+	live(t, nil, func(h *house) {
+		h.interlocks()
+		slow := &slowDoors{Fake: h.doors, now: map[gateway.DoorID]bool{}}
+		h.stop()
+		h.startWith(slow)
+		text := h.grant("g1", func(g *gateway.Grant) { hallAndFlat(g); g.Uses = 0 })
+		for range 5 {
+			var wg sync.WaitGroup
+			for i, door := range []gateway.DoorID{"front", "side", "front", "side"} {
+				wg.Go(func() {
+					time.Sleep(time.Duration(i) * 800 * time.Millisecond)
+					h.presentsAt(door, text)
+				})
+			}
+			wg.Wait()
+			h.doors.Pass("front")
+			h.doors.Pass("side")
+			time.Sleep(time.Second)
+		}
+		if slow.together != 1 || len(h.doors.Released()) < 5 {
+			h.t.Errorf("%d doors at once, %d entries", slow.together, len(h.doors.Released()))
+		}
+		h.doors.Fail(gateway.ErrFault) // a release that fails leaves the other door usable
+		h.presentsAt("front", text)
+		h.doors.Fail(nil)
+		if o := h.presentsAt("side", text); !o.Granted {
+			h.t.Errorf("after a release that failed: %+v", o)
+		}
+	})
 }

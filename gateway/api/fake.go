@@ -133,7 +133,8 @@ const fakeTime = "2026-11-27T12:00:00+01:00"
 
 func (fakeDoors) List() []Door {
 	strike, contact := "secured", "closed"
-	return []Door{{ID: "front", Name: "Front door", Strike: &strike, Contact: &contact, Health: []gateway.Ailment{}, Since: fakeTime}}
+	return []Door{{ID: "front", Name: "Front door", Strike: &strike, Contact: &contact, Health: []gateway.Ailment{}, Since: fakeTime,
+		Knock: &Knock{Attempt: "a1", Grant: "colis-x.example/g1", Issuer: "colis-x.example", Until: fakeTime, Asks: true}}}
 }
 
 // Attempt lets residents in, and whoever presents "good"; whoever presents "ask" has to wait.
@@ -149,6 +150,9 @@ func (f fakeDoors) Attempt(_ context.Context, door gateway.DoorID, _ gateway.Rea
 
 // Outcome is pending until somebody answers.
 func (f fakeAttempts) Outcome(id gateway.AttemptID) (AttemptOutcome, <-chan struct{}, error) {
+	if code, denied := strings.CutPrefix(string(id), "denied-"); denied {
+		return AttemptOutcome{Attempt: "a3", Decision: "denied", Code: gateway.DenialCode(code)}, nil, nil
+	}
 	err := known("attempt", string(id), "a1")
 	for _, a := range f.Acts() {
 		if strings.HasPrefix(a, "approve ") {

@@ -1,6 +1,7 @@
 package wallclock
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -15,6 +16,7 @@ type Fake struct {
 	floor time.Time
 	born  time.Time
 	young bool
+	boots int
 }
 
 // NewFake makes one.
@@ -36,12 +38,20 @@ func (f *Fake) Unsettle(young bool) {
 	f.young = young
 }
 
+// Reboot starts the machine anew: its boot clock begins, and whether time is known is to be seen.
+func (f *Fake) Reboot(s gateway.ClockState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.boots++
+	f.state, f.born = s, time.Now()
+}
+
 // Read says what time it is.
 func (f *Fake) Read() gateway.Reading {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
-	r := gateway.Reading{Wall: now, Earliest: now, Latest: now, State: f.state, Boot: "boot", SinceBoot: time.Since(f.born)}
+	r := gateway.Reading{Wall: now, Earliest: now, Latest: now, State: f.state, Boot: fmt.Sprint("boot", f.boots), SinceBoot: time.Since(f.born)}
 	r.Settled = f.state != gateway.ClockUndecided && !f.young
 	if f.state == gateway.ClockUndecided {
 		r.Earliest, r.Latest = f.floor, lastFloor
