@@ -281,6 +281,8 @@ func (d *day) employee() (*phone.Phone, string) {
 	must(err)
 	must(a.Into(&made))
 	d.tells("Ada", "gives Emma her hours", fmt.Sprint(a.Status, " ", made.ID), "201 home/")
+	d.tells("Ada", "looks who comes today", said(d.ada.Do(ctx, "GET", "/v1/visits?from=2027-03-01T00:00:00%2B01:00&to=2027-03-02T00:00:00%2B01:00", "")),
+		`"from":"2027-03-01T09:00:00+01:00","to":"2027-03-01T12:00:00+01:00"`)
 	d.set(8, 50)
 	d.tells("Emma", "comes early", said(emma.Present(ctx, "hall", made.Grant, d.now())), "403", "not_now")
 	d.set(9, 5)
@@ -316,8 +318,24 @@ func (d *day) courier() {
 			continue
 		}
 		d.passes(door)
+		d.receipt(cleo, door, string(e.Attempt))
 	}
 	d.tells("Cleo", "shows it once more", said(cleo.Present(ctx, "hall", text, d.now())), "403", "not_allowed")
+}
+
+// receipt: signed by the gateway, for the courier, and verified far from it.
+func (d *day) receipt(by *phone.Phone, door, attempt string) {
+	ctx := context.Background()
+	var r struct{ Receipt string }
+	a, err := by.Receipt(ctx, door, attempt, d.now())
+	must(err)
+	d.tells("Cleo", "asks for the receipt", fmt.Sprint(a.Status), "200")
+	must(a.Into(&r))
+	must(os.WriteFile(filepath.Join(d.dir, "receipt.jws"), []byte(r.Receipt), 0o600))
+	d.tells("Cleo", "has it verified, without the gateway", d.tool("gardien", "receipt", "verify", "receipt.jws", "--gateway", "gw.jws"), "entered")
+	again, err := d.ada.Do(ctx, "GET", "/v1/attempts/"+attempt+"/receipt", "")
+	must(err)
+	d.tells("Ada", "has the same receipt", fmt.Sprintf("%d, the same: %v", again.Status, strings.Contains(again.Body, r.Receipt)), "200", "true")
 }
 
 // refusedCourier: the resident says no, and the grant stays unused.
@@ -342,6 +360,9 @@ func (d *day) evening() {
 	ctx := context.Background()
 	d.set(19, 30)
 	d.tells("Ada", "goes on vacation from tomorrow on", said(d.ada.Do(ctx, "POST", "/v1/pause", `{"from":"2027-03-02T00:00:00+01:00","until":"2027-03-10T00:00:00+01:00","home":true}`)), "204")
+	d.tells("Ada", "looks who comes on Thursday", said(d.ada.Do(ctx, "GET", "/v1/visits?from=2027-03-04T00:00:00%2B01:00&to=2027-03-05T00:00:00%2B01:00", "")), `"key":"paused"`)
+	d.tells("Ada", "asks whether all is well", said(d.ada.Do(ctx, "GET", "/v1/health", "")), `{"findings":[`)
+	d.tells("Ada", "looks at the doors", said(d.ada.Do(ctx, "GET", "/v1/doors/flat", "")), `"strike":"secured","contact":"closed"`, `"seen_at"`)
 	d.set(22, 0)
 	d.tells("Ada", "has the record verified", said(d.ada.Do(ctx, "GET", "/v1/events/verification", "")), `"ok":true`)
 }
