@@ -16,6 +16,7 @@ type attempt struct {
 	sub      string
 	retry    bool
 	recorded bool           // the denial is in the record already
+	signed   *gateway.Grant // what is presented, its signature verified
 	proven   bool           // the grant's holder has proven possession; a nonce is good once
 	goesOn   bool           // the entry began at another door of the grant
 	rules    *Rules         // of this look
@@ -241,7 +242,7 @@ func (a *attempt) resident(ctx context.Context, cred gateway.ResidentCredential)
 // grant judges a grant that is presented as a text.
 func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gateway.Reason, error) {
 	text := cred.Text.Reveal()
-	g, refusal := a.c.tokens.Grant(text)
+	g, refusal := a.verified(text)
 	a.Grant = g.ID
 	if refusal != nil {
 		return refusal.Reason, nil
@@ -268,6 +269,19 @@ func (a *attempt) grant(ctx context.Context, cred gateway.GrantCredential) (gate
 		}
 		return a.enter(tx, rec), false
 	})
+}
+
+// verified gives the grant of a text. Its signature is looked at once: whoever waited is judged by what
+// the memory has of the grant by then, as a PIN is.
+func (a *attempt) verified(text string) (gateway.Grant, *gateway.Refusal) {
+	if a.signed != nil {
+		return *a.signed, nil
+	}
+	g, refusal := a.c.tokens.Grant(text)
+	if refusal == nil {
+		a.signed = &g
+	}
+	return g, refusal
 }
 
 // possession holds channel and proof against the grant (A7).
