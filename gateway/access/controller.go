@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gardien/gateway"
@@ -66,6 +67,7 @@ type Controller struct {
 	log    *slog.Logger
 	ready  chan struct{}
 
+	deciding  atomic.Int32 // attempts that are being judged, or let in
 	atDoor    keyed[gateway.DoorID] // one attempt at a door at a time
 	throttles throttles
 	denials   denials
@@ -146,6 +148,8 @@ func (c *Controller) conclude(ctx context.Context, a *attempt, o Outcome) {
 // presentOnce is one look at a credential, at one instant. A denial with Knock is not
 // recorded yet: the attempt may wait.
 func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.Credential) Outcome {
+	c.deciding.Add(1)
+	defer c.deciding.Add(-1)
 	door := a.Door
 	defer func() {
 		if a.knocks {
