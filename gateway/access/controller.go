@@ -67,7 +67,7 @@ type Controller struct {
 	log    *slog.Logger
 	ready  chan struct{}
 
-	deciding  atomic.Int32 // attempts that are being judged, or let in
+	deciding  atomic.Int32          // attempts that are being judged, or let in
 	atDoor    keyed[gateway.DoorID] // one attempt at a door at a time
 	throttles throttles
 	denials   denials
