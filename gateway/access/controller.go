@@ -181,12 +181,6 @@ func (c *Controller) presentOnce(ctx context.Context, a *attempt, cred gateway.C
 	a.tellKnock(ctx)
 	if !a.recorded && !a.waits(reason) {
 		a.tellSaid(ctx)
-	}
-	switch {
-	case a.recorded || a.waits(reason):
-	case a.Reader == gateway.ReaderLAN && a.Grant.Issuer == "": // nobody is known to have signed it
-		c.sparing.add(ctx, c, a.denial(reason), a.At)
-	default:
 		c.denials.add(ctx, c, a.denial(reason), a.At)
 	}
 	return Outcome{Decision: gateway.Decision{Reason: reason, Grant: a.Grant}, Attempt: a.ID}

@@ -12,9 +12,8 @@ import (
 // counted, and told in one line a reason when the day is over. In 90 days that is less than 1 MiB (I1).
 const toldADay = 20
 
-// sparing is what is told of documents that strangers carry here, and of texts of nobody that are
-// presented on the network. What an issuer has signed counts by itself, and what nobody has, too: no
-// one's refusals hide another's.
+// sparing is what is told of documents that strangers carry here. What an issuer has signed counts by
+// itself, and what nobody has, too: no one's refusals hide another's.
 type sparing struct {
 	mu     sync.Mutex
 	began  time.Duration // since boot: of the day
