@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,12 +53,16 @@ func (t *tool) printEvent(e gateway.Event) error {
 		colour = green
 	case gateway.AccessDenied, gateway.DoorForcedOpen, gateway.DoorFault, gateway.Duress, gateway.ReaderLockedOut, gateway.LockJammedEvent:
 		colour = red
-	case gateway.DoorHeldOpen, gateway.Interrupted, gateway.ClockLost, gateway.GrantRejected:
+	case gateway.DoorHeldOpen, gateway.Interrupted, gateway.ClockLost, gateway.GrantRejected, gateway.ApprovalAsked, gateway.InterlockOverridden:
 		colour = yellow
 	}
 	var about []string
+	attempt := "" // where somebody may answer by it, or ask for its receipt
+	if slices.Contains([]gateway.EventType{gateway.ApprovalAsked, gateway.AccessTaken}, e.Type) {
+		attempt = string(e.Attempt)
+	}
 	for _, f := range []struct{ name, value string }{{"door", string(e.Door)}, {"reader", string(e.Reader)}, {"grant", string(e.Issuer)},
-		{"reason", string(e.Reason)}, {"ref", e.Sub}, {"resident", string(e.Resident)}, {"device", e.Device}} {
+		{"reason", string(e.Reason)}, {"ref", e.Sub}, {"resident", string(e.Resident)}, {"device", e.Device}, {"attempt", attempt}} {
 		if f.name == "grant" && e.Grant != "" {
 			f.value += "/" + e.Grant
 		}
