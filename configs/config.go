@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -245,7 +246,7 @@ func (i *Issuer) Policy() gateway.Policy {
 		OfflineLimit: time.Duration(i.OfflineLimit), Bearer: i.Bearer, RemoteUnlock: i.RemoteUnlock,
 		Knock: time.Duration(i.Knock), StaticCredentials: i.AllowStaticCredentials}
 	if i.Approval == "ask" {
-		p.Approval = gateway.Approval(i.ApprovalSilence)
+		p.Approval = cmp.Or(gateway.Approval(i.ApprovalSilence), gateway.SilenceDenies)
 	}
 	for _, d := range i.Doors {
 		p.Doors = append(p.Doors, gateway.DoorID(d))

@@ -94,9 +94,9 @@ func TestD6_BagSharesCommits(t *testing.T) {
 		for n := range 1000 {
 			items = append(items, grantItem(h.grant(fmt.Sprint("g", n), nil)))
 		}
-		before := h.updates
+		before := h.updates.Load()
 		got := h.bag(nil, items...)
-		if n := h.updates - before; n != 32 {
+		if n := h.updates.Load() - before; n != 32 {
 			h.t.Errorf("%d durable transactions, want 32", n)
 		}
 		for n, res := range got {

@@ -76,7 +76,7 @@ func TestI2_NothingIsLearntOfOtherDoors(t *testing.T) {
 		_, residents := h.home(access.HomeGrant{Doors: []gateway.DoorID{"side"}, PIN: true})
 		theirs := h.digits("12345678")
 		h.takes(h.grant("n1", ofNeighbour(with(theirs, "side"))), "accepted")
-		before, answers := h.finds, map[string]access.Intake{}
+		before, answers := h.finds.Load(), map[string]access.Intake{}
 		guesses := map[string]gateway.PIN{"a resident's PIN": residents, "a neighbour's PIN": theirs, "nobody's PIN of six": h.digits("999999"), "nobody's PIN of eight": h.digits("99999999")}
 		ver := int64(0)
 		for name, pin := range guesses {
@@ -84,8 +84,8 @@ func TestI2_NothingIsLearntOfOtherDoors(t *testing.T) {
 			answers[name] = h.sends(h.version(ver, gateway.GrantActive, with(pin, "side")))
 		}
 		sameAnswers(t, answers, access.Intake{Result: "accepted"})
-		if h.finds != before {
-			t.Errorf("%d codes were compared", h.finds-before)
+		if h.finds.Load() != before {
+			t.Errorf("%d codes were compared", h.finds.Load()-before)
 		}
 		if n := h.livePINs("side"); n != 2 {
 			t.Errorf("%d live PINs at side, want the resident's and the neighbour's", n)

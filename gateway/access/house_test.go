@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,8 +31,8 @@ type house struct {
 	id      *tokens.Identity
 	carrier *tokens.SigningKey
 	rules   access.Rules
-	finds   int          // how often a code was looked for among the live ones
-	updates int          // durable transactions that were asked for
+	finds   atomic.Int64 // how often a code was looked for among the live ones
+	updates atomic.Int64 // durable transactions that were asked for
 	follow  func() error // asked once before a transaction that is not durable; it may refuse
 	stop    func()
 }
@@ -115,12 +116,12 @@ func (h *house) check(err error) {
 // durable.
 type ledger struct {
 	store          *store.Store
-	finds, updates *int
+	finds, updates *atomic.Int64
 	follow         *func() error // asked before what is not durable; it may refuse
 }
 
 func (l ledger) Update(ctx context.Context, f func(access.Tx) error) error {
-	*l.updates++
+	l.updates.Add(1)
 	return l.store.Update(ctx, func(tx *store.Tx) error { return f(l.tx(tx)) })
 }
 
@@ -149,11 +150,11 @@ func (l ledger) tx(tx *store.Tx) access.Tx {
 
 type countedCodes struct {
 	access.Codes
-	finds *int
+	finds *atomic.Int64
 }
 
 func (c countedCodes) Find(door gateway.DoorID, mac []byte) (gateway.PINRecord, bool) {
-	*c.finds++
+	c.finds.Add(1)
 	return c.Codes.Find(door, mac)
 }
 

@@ -94,6 +94,11 @@ func TestAnswersOfTheGateway(t *testing.T) {
 	h := build(t)
 	h.start(t)
 	h.open(t, "side", h.pinGrant(t, "side"))
+	h.passDoor(t)
+	record, err := h.store.Events(context.Background(), 0, 1000)
+	check(t, err)
+	entry := record[slices.IndexFunc(record, func(e gateway.Event) bool { return e.Type == gateway.AccessGranted })].Attempt
+	waits := h.asks(t, must(tokens.GenerateES256()))
 	page, err := h.backend().Grants.List(context.Background(), gateway.GrantID{}, 1)
 	if err != nil || len(page) != 1 {
 		t.Fatal(page, err)
@@ -104,7 +109,8 @@ func TestAnswersOfTheGateway(t *testing.T) {
 		if o.Method != "GET" || strings.HasSuffix(o.Path, "/stream") || o.Path == "/v1/session" {
 			continue // a stream does not end (TestStream reads it), and the socket has no session
 		}
-		path := strings.NewReplacer("{door}", "front", "{id}", strings.ReplaceAll(page[0].ID, "/", "%2F")).Replace(o.Path)
+		of := strings.NewReplacer("/attempts/{id}/receipt", "/attempts/"+string(entry)+"/receipt", "/attempts/{id}", "/attempts/"+string(waits))
+		path := strings.NewReplacer("{door}", "front", "{id}", strings.ReplaceAll(page[0].ID, "/", "%2F")).Replace(of.Replace(o.Path))
 		if got := call(t, client, "GET", "http://g"+path, ""); got.status != 200 {
 			t.Errorf("%s: %d %s", path, got.status, got.body)
 		}
