@@ -100,6 +100,7 @@ type entryStory struct {
 	released bool       // the door, for this attempt
 	newest   *leafStory // opening since the attempt was granted
 	own      *leafStory // the one that is the attempt's
+	leaving  bool       // somebody asked to leave between the release and the opening
 }
 
 // end keeps the first outcome, and the event that brought it.
@@ -112,7 +113,7 @@ func (s *entryStory) end(o Outcome, e Event) {
 // hear takes the next event of the door, or of all of the gateway; next are those behind it.
 func (s *entryStory) hear(e Event, next []Event) {
 	if e.Type == AccessGranted && e.Attempt == s.attempt && s.own == nil { // nobody came, and it is tried again
-		s.r.Outcome, s.r.Head, s.r.Secured, s.released, s.newest = "", ReceiptHead{}, "", false, nil
+		s.r.Outcome, s.r.Head, s.r.Secured, s.released, s.newest, s.leaving = "", ReceiptHead{}, "", false, nil, false
 	}
 	if s.r.Outcome != "" {
 		return
@@ -122,6 +123,8 @@ func (s *entryStory) hear(e Event, next []Event) {
 	}
 	s.hearLeaf(e)
 	switch e.Type {
+	case RequestToExit:
+		s.leaving = s.leaving || s.released && s.own == nil
 	case StrikeSecured, LockLockedEvent:
 		s.secure(e, next)
 	case GatewayStarted:
@@ -192,6 +195,10 @@ func (s *entryStory) secure(e Event, next []Event) {
 	if s.own != nil {
 		return
 	}
+	if s.newest != nil { // another was let in meanwhile: who of them opened the leaf, it does not say
+		s.end(Unproved, e)
+		return
+	}
 	for _, n := range next {
 		switch {
 		case n.Type != AccessNotTaken:
@@ -215,7 +222,7 @@ func (s *entryStory) conclude(e Event) {
 	case s.r.Secured == "":
 	case s.own.held:
 		s.end(LeftOpen, e)
-	case s.own.lost:
+	case s.own.lost, s.own.closed != "" && s.leaving: // it may have been whoever left
 		s.end(Unproved, e)
 	case s.own.closed != "":
 		s.end(Entered, e)

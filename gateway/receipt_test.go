@@ -89,7 +89,10 @@ func TestReceiptOf(t *testing.T) {
 		{"the latch fails", "access_granted:a door_fault:a access_denied:a", gateway.Unproved, "", "", "", 12},
 
 		{"two at once, each opens for itself", granted + "access_granted:b strike_released:b door_opened:a access_taken:a door_closed door_opened:b access_taken:b strike_secured:b door_closed", gateway.Entered, "14", "16", "19", 19},
-		{"two at once, and the other came", granted + "access_granted:b strike_released:b door_opened:b access_taken:b strike_secured:b access_not_taken:a door_closed", gateway.NotEntered, "", "", "16", 17},
+		{"two at once, and the other came", granted + "access_granted:b strike_released:b door_opened:b access_taken:b strike_secured:b access_not_taken:a door_closed", gateway.Unproved, "", "", "16", 16},
+		{"somebody left meanwhile, perhaps he alone", granted + "request_to_exit door_opened:a access_taken:a strike_secured:a door_closed", gateway.Unproved, "13", "16", "15", 16},
+		{"somebody left after that", granted + "door_opened:a access_taken:a request_to_exit strike_secured:a door_closed", gateway.Entered, "12", "16", "15", 16},
+		{"somebody left through a door that nobody opened", granted + "request_to_exit strike_secured:a access_not_taken:a", gateway.NotEntered, "", "", "13", 14},
 		{"secured after a release before", "access_granted:a strike_secured:b strike_released:a", goesOn, "", "", "", 0},
 		{"another door", granted + "door_opened:b@side strike_secured:b@side door_closed@side access_granted:c@side", goesOn, "", "", "", 0},
 		{"not opened yet", granted, goesOn, "", "", "", 0},

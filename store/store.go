@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net/url"
@@ -157,6 +158,9 @@ func dsn(path, extra string) string {
 }
 
 func (s *Store) open() error {
+	if err := headerVersions(s.path); err != nil {
+		return err
+	}
 	h, err := openHandles(s.path, s.log)
 	if err != nil {
 		return classify(err)
@@ -173,6 +177,26 @@ func (s *Store) open() error {
 		return nil
 	}
 	return classify(s.tryWrite())
+}
+
+// headerVersions finds a file that says of itself that a newer SQLite wrote it, which SQLite would open
+// for reading only, as if the disk took no writes (file format, 1.3.3).
+func headerVersions(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil // there is none, or whoever opens it next says what is wrong
+	}
+	defer f.Close()
+	var header [20]byte
+	if _, err := io.ReadFull(f, header[:]); err != nil {
+		return nil
+	}
+	for _, version := range header[18:] {
+		if version != 1 && version != 2 {
+			return &brokenError{fmt.Errorf("its header has file format version %d: want 1 or 2", version)}
+		}
+	}
+	return nil
 }
 
 // readers opens up to n connections that cannot write.

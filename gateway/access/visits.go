@@ -21,9 +21,10 @@ func (c *Controller) Visits(ctx context.Context, from, to time.Time, after gatew
 	from, to = from.Truncate(time.Second), to.Add(time.Second-1).Truncate(time.Second)
 	p := &visitPage{from: latest(from, after.From), to: to, after: after, most: most}
 	o := obstacles{asked: gateway.Period{NotBefore: from, NotAfter: to}, rules: rules}
+	patience := givesWayFor
 	err = c.ledger.Browse(ctx, func(tx Tx) error {
 		tx.Grants.Visiting(p.from, to, func(g gateway.GrantRecord) {
-			giveWay(c)
+			patience = giveWay(c, patience)
 			p.add(visitsOf(c, g, now, p))
 		})
 		o.read(tx, p.rows, now)
@@ -33,8 +34,7 @@ func (c *Controller) Visits(ctx context.Context, from, to time.Time, after gatew
 		return nil, false, err
 	}
 	inOrder(p.rows)
-	inOrder(p.going)
-	overlaps(append(p.going, p.rows...))
+	overlaps(append(p.inOrderGoing(), p.rows...))
 	if more = len(p.rows) > most; more {
 		p.rows = p.rows[:most]
 	}
@@ -44,11 +44,16 @@ func (c *Controller) Visits(ctx context.Context, from, to time.Time, after gatew
 	return list, more, nil
 }
 
-// giveWay has long work wait while somebody stands at a door, for a few milliseconds at most (A11).
-func giveWay(c *Controller) {
-	for n := 0; n < 20 && c.deciding.Load() > 0; n++ {
-		time.Sleep(100 * time.Microsecond)
+// givesWayFor is how long work that others wait for gives way to decisions in all.
+const givesWayFor = 50 * time.Millisecond
+
+// giveWay has long work wait while somebody stands at a door (A11), as long as its patience lasts.
+func giveWay(c *Controller, patience time.Duration) time.Duration {
+	const step = 100 * time.Microsecond
+	for ; patience > 0 && c.deciding.Load() > 0; patience -= step {
+		time.Sleep(step)
 	}
+	return patience
 }
 
 // booking is a visit with its grant, and the others that come at the same time.
@@ -90,8 +95,8 @@ type visitPage struct {
 	from, to time.Time
 	after    gateway.VisitPlace
 	most     int
-	rows     lastFirst  // after the place: at most one more than wanted, which tells that there are more
-	going    []*booking // before it, and not over there: others may overlap them
+	rows     lastFirst                     // after the place: at most one more than wanted, which tells that there are more
+	going    map[gateway.DoorID][]*booking // before it, and not over there, the longest of each door: others may overlap them
 }
 
 // until is the instant from which on nothing is wanted.
@@ -99,7 +104,7 @@ func (p *visitPage) until() time.Time {
 	if len(p.rows) <= p.most {
 		return p.to
 	}
-	return p.rows[0].NotBefore.Add(time.Second)
+	return latest(p.rows[0].NotBefore, p.from).Add(time.Second) // one that goes on at from may begin before them all
 }
 
 func (p *visitPage) add(list []*booking) {
@@ -107,8 +112,8 @@ func (p *visitPage) add(list []*booking) {
 		place := r.Place()
 		switch {
 		case place.Compare(p.after) <= 0:
-			if r.NotAfter.After(p.after.From) && len(p.going) < p.most {
-				p.going = append(p.going, r)
+			if r.NotAfter.After(p.after.From) {
+				p.goesOn(r)
 			}
 		case len(p.rows) <= p.most:
 			heap.Push(&p.rows, r)
@@ -116,6 +121,30 @@ func (p *visitPage) add(list []*booking) {
 			p.rows[0] = r
 			heap.Fix(&p.rows, 0)
 		}
+	}
+}
+
+// mostGoing is how many that go on are kept for a door: a row names few of them.
+const mostGoing = 8 * maxOverlaps
+
+// goesOn keeps one that began before the page, in place of the one that ends first.
+func (p *visitPage) goesOn(r *booking) {
+	if p.going == nil {
+		p.going = map[gateway.DoorID][]*booking{}
+	}
+	list := p.going[r.Door]
+	if len(list) < mostGoing {
+		p.going[r.Door] = append(list, r)
+		return
+	}
+	first := 0
+	for i := range list {
+		if list[i].NotAfter.Before(list[first].NotAfter) {
+			first = i
+		}
+	}
+	if list[first].NotAfter.Before(r.NotAfter) {
+		list[first] = r
 	}
 }
 
@@ -127,6 +156,14 @@ func (h lastFirst) Less(i, j int) bool { return h[i].Place().Compare(h[j].Place(
 func (h lastFirst) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
 func (h *lastFirst) Push(x any)        { *h = append(*h, x.(*booking)) }
 func (h *lastFirst) Pop() any          { panic("access: nobody takes a visit off the page") }
+
+func (p *visitPage) inOrderGoing() (list []*booking) {
+	for _, there := range p.going {
+		list = append(list, there...)
+	}
+	inOrder(list)
+	return list
+}
 
 func inOrder(rows []*booking) {
 	slices.SortFunc(rows, func(a, b *booking) int { return a.Place().Compare(b.Place()) })
