@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -363,6 +364,59 @@ func TestVisitsInQuarantine(t *testing.T) {
 			if has(v, gateway.ConflictPaused) != (v.Grant.Issuer == colisX) {
 				t.Errorf("%+v", v)
 			}
+		}
+	})
+}
+
+// I2: a page that is full of visits which began before what is asked for hides nobody else's, be it
+// that those began earlier still.
+func TestI2_LongVisitsHideNobody(t *testing.T) {
+	live(t, nil, func(h *house) {
+		now := time.Now()
+		began := func(jti string, iss gateway.IssuerID, ago time.Duration) {
+			h.takes(h.grant(jti, func(g *gateway.Grant) {
+				g.ID.Issuer, g.IssuedAt = iss, now.Add(-100*time.Hour)
+				g.Period = gateway.Period{NotBefore: now.Add(-ago), NotAfter: now.Add(48 * time.Hour)}
+			}), "accepted")
+		}
+		h.neighbour()
+		for i := range 8 {
+			began(fmt.Sprint("a", i), colisX, time.Hour)
+		}
+		began("z", menageY, 2*time.Hour)
+		for _, most := range []int{1000, 5, 2} {
+			if list := h.visits(now, now.Add(24*time.Hour), most); len(list) != 9 || list[0].Grant.JTI != "z" {
+				t.Errorf("pages of %d have %d visits: %v", most, len(list), list)
+			}
+		}
+	})
+}
+
+// A11: the calendar gives way to whoever stands at a door, and not without end: a lock that takes long
+// keeps nobody from reading.
+func TestA11_VisitsGiveWay(t *testing.T) {
+	live(t, nil, func(h *house) {
+		for i := range 300 {
+			h.takes(h.grant(fmt.Sprint("a", i), nil), "accepted")
+		}
+		h.stop()
+		h.startWith(&slowDoors{Fake: h.doors, now: map[gateway.DoorID]bool{}})
+		reads := func() time.Duration {
+			begun := time.Now()
+			h.visits(begun, begun.Add(24*time.Hour), 1000)
+			return time.Since(begun)
+		}
+		if d := reads(); d != 0 {
+			t.Errorf("it waits %v for nobody", d)
+		}
+		done := make(chan gateway.Reason)
+		go func() { done <- h.scan(h.grant("a299", nil)) }()
+		synctest.Wait()
+		if d := reads(); d == 0 || d > 100*time.Millisecond {
+			t.Errorf("it waits %v beside a lock that takes 3 s", d)
+		}
+		if r := <-done; r != "" {
+			t.Error(r)
 		}
 	})
 }
