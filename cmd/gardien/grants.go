@@ -295,6 +295,9 @@ func (t *tool) grantImportCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if res.Durable != nil && !*res.Durable {
+				noteUndurable(cmd)
+			}
 			rejected := 0
 			for _, r := range res.Results {
 				if r.Result == "rejected" {

@@ -205,7 +205,12 @@ func (t *tool) act(cmd *cobra.Command, method, path string, in any) error {
 	done := api.Done{Durable: true}
 	err := t.Do(cmd.Context(), method, path, in, &done)
 	if err == nil && !done.Durable {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note: the disk takes no writes: this acts now, and a power cut would undo it (gardien doctor)")
+		noteUndurable(cmd)
 	}
 	return err
+}
+
+// noteUndurable says what the disk does to what was done (D5).
+func noteUndurable(cmd *cobra.Command) {
+	fmt.Fprintln(cmd.ErrOrStderr(), "note: the disk takes no writes: this acts now, and a power cut would undo it (gardien doctor)")
 }

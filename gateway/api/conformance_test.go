@@ -263,6 +263,9 @@ func TestConformance(t *testing.T) {
 			t.Errorf("%s %s on a disk that takes no writes: %d %s", tt.method, tt.path, status, answer)
 		}
 	}
+	if _, answer, _ := s.call(t, "POST", "stranger:/v1/mailbag", `{"items":["good"]}`); !strings.HasSuffix(answer, "],\"durable\":false}\n") {
+		t.Errorf("a mailbag on a disk that takes no writes: %s", answer)
+	}
 	for method, path := range map[string]string{"GET": "/v1/backup", "POST": "/v1/restore"} {
 		if status, answer, _ := s.call(t, method, path, "SQLite format 3", "Content-Type", "application/vnd.sqlite3"); status != 409 {
 			t.Errorf("%s on a disk that takes no writes: %d %s", path, status, answer)

@@ -51,7 +51,11 @@ func (s *Server) mailbag(r *request) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	return reply(200, MailbagResults{results})
+	answer := MailbagResults{Results: results}
+	if !s.backend.Upkeep.Durable() {
+		answer.Durable = new(bool)
+	}
+	return reply(200, answer)
 }
 
 // opened reads what a bag's body is made of, when it is its turn. The body is not needed any more.

@@ -208,6 +208,7 @@ type MailbagItem = gateway.Item
 // MailbagResults answers a mailbag, in its order.
 type MailbagResults struct {
 	Results []MailbagResult `json:"results"`
+	Durable *bool           `json:"durable,omitempty"` // false: what was taken in acts now, and a power cut would undo it
 }
 
 // MailbagResult is what became of one item.

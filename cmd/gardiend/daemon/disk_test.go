@@ -72,6 +72,7 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 	check(t, err)
 	once := made.PIN.Reveal()
 	_, parcel := h.grant(t, 1, "front", "")
+	_, other := h.grant(t, 2, "front", "")
 	h.stop()
 	trace := powercut.Trace{Shim: built, Dir: h.cfg.Gateway.StateDir, Log: filepath.Join(h.dir, "io.log"), Fault: filepath.Join(h.dir, "fault")}
 	check(t, os.WriteFile(trace.Fault, []byte("any:EROFS:1"), 0o600))
@@ -110,6 +111,10 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 		t.Errorf("a pause: %+v", done)
 	}
 	do("POST", "/v1/resume", struct{}{}, &done)
+	var taken api.MailbagResults
+	if do("POST", "/v1/mailbag", map[string]any{"items": []string{other}}, &taken); taken.Results[0].Result != "accepted" || taken.Durable == nil || *taken.Durable {
+		t.Errorf("a mailbag: %+v", taken)
+	}
 	types := func(pin string) { do("POST", "/v1/sim/keys", api.SimKeys{Reader: "pad", Keys: pin + "#"}, &done) }
 	later := func(d time.Duration) {
 		check(t, os.WriteFile(filepath.Join(h.dir, laterFile), []byte(d.String()), 0o600))
@@ -140,6 +145,10 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the disk has healed, and it is %q:\n%s", st.Database, log)
 		}
+	}
+	var again api.MailbagResults
+	if do("POST", "/v1/mailbag", map[string]any{"items": []string{other}}, &again); again.Results[0].Result != "known" || again.Durable != nil {
+		t.Errorf("healed, a mailbag: %+v", again)
 	}
 	var v api.Verification
 	if do("GET", "/v1/events/verification", nil, &v); !v.OK {
