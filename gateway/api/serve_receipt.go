@@ -50,7 +50,7 @@ func (s receipts) routes() []route {
 func (s receipts) receipt(r *request) (Answer, error) {
 	attempt := gateway.AttemptID(r.PathValue("id"))
 	none := Fail(http.StatusNotFound, "not-found", "there is no receipt of this attempt: it let nobody in, the entry is not over, or the record does not go back so far")
-	who := string(r.caller.Resident)
+	waiting, who := s.browsers, string(r.caller.Resident)
 	if proofs := r.Header.Values(proofHeader); len(proofs) > 0 {
 		if len(proofs) > 1 {
 			return Answer{}, none
@@ -62,9 +62,9 @@ func (s receipts) receipt(r *request) (Answer, error) {
 		if !holds {
 			return Answer{}, none
 		}
-		who = "holder of " + string(attempt)
+		waiting, who = s.holders, carrierOf(r.Request)
 	}
-	leave, err := take(r.Context(), s.browsers, s.readers, who)
+	leave, err := take(r.Context(), waiting, s.readers, who)
 	if err != nil {
 		return Answer{}, err
 	}

@@ -41,12 +41,15 @@ type Server struct {
 	counter   *counter   // where all of them are worked on
 	streams   *shares    // by device
 	browsers  *shares    // those who wait for a turn as readers, by device
+	holders   *shares    // those of them who are none of this house, by address
 }
 
 // The most readers at once.
 const (
 	maxReaders = 128
 	maxStreams = 64
+	// maxHolders of the readers hold a grant, and are no residents: most places are the house's.
+	maxHolders = maxReaders / 4
 	// maxCarriers bounds the large bodies in memory at once: 4 MiB (I1).
 	maxCarriers = 16
 	// What one device, or one address, may have of them.
@@ -63,7 +66,7 @@ func New(b Backend, sim Sim, log *slog.Logger, stop <-chan struct{}) *Server {
 	s := &Server{backend: b, log: log, stop: stop,
 		readers: web.NewTurns(maxReaders), verifiers: web.NewTurns(4), copiers: web.NewTurns(1),
 		carriers: newPlaces(maxCarriers, maxCarriersEach), bags: newShares(maxBags, maxBagsEach), openBags: web.NewTurns(maxCarriers), counter: &counter{},
-		streams: newShares(maxStreams, maxStreamsEach), browsers: newShares(maxReaders, maxReadersEach)}
+		streams: newShares(maxStreams, maxStreamsEach), browsers: newShares(maxReaders, maxReadersEach), holders: newShares(maxHolders, maxReadersEach)}
 	routes := s.routes(sim)
 	s.openapi = openAPI(routes)
 	for _, rt := range routes {
