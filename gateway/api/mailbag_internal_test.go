@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,17 +14,17 @@ import (
 )
 
 // trickler enters and lets its body come for ever, until it is put out; it comes again at once.
-func trickler(ctx context.Context, s *places, who string) {
+func trickler(ctx context.Context, s *places, who func() string) {
 	for ctx.Err() == nil {
 		out := make(chan struct{}, 8)
-		p, err := s.enter(ctx, who, func(until time.Time) error {
+		p, err := s.enter(ctx, who(), func(until time.Time) error {
 			if !until.After(time.Now()) {
 				out <- struct{}{}
 			}
 			return nil
 		})
 		if err != nil {
-			time.Sleep(20 * time.Millisecond)
+			time.Sleep(200 * time.Millisecond)
 			continue
 		}
 		select {
@@ -34,10 +35,23 @@ func trickler(ctx context.Context, s *places, who string) {
 	}
 }
 
-// TestI2_PlacesAndTricklers: while 64 addresses, each with as many bodies as it may have, let them
+// TestI2_PlacesAndTricklers: while many addresses, each with as many bodies as it may have, let them
 // trickle in, a neighbour's large body has its place within the time of one, as often as it comes, and
-// keeps it. Where nobody waits nobody is put out, however slow.
+// keeps it, be it that as many wait as may. Where nobody waits nobody is put out, however slow.
 func TestI2_PlacesAndTricklers(t *testing.T) {
+	for name, address := range map[string]func(n int) string{
+		"64":              func(n int) string { return fmt.Sprint(n % 64) },
+		"80":              func(n int) string { return fmt.Sprint(n % 80) },
+		"every":           func(n int) string { return fmt.Sprint(n % (maxConns - 1)) },
+		"IPv6":            func(n int) string { return fmt.Sprintf("fd00::%x", n%(maxConns-1)) },
+		"IPv6, new again": func(n int) string { return fmt.Sprintf("fd00::%x:%x", n>>16, n&0xffff) },
+	} {
+		t.Run(name, func(t *testing.T) { placesAndTricklers(t, address) })
+	}
+}
+
+// placesAndTricklers gives the n-th body the address of n.
+func placesAndTricklers(t *testing.T, address func(n int) string) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newPlaces(maxCarriers, maxCarriersEach)
 		free := func(time.Time) error { return nil }
@@ -52,10 +66,9 @@ func TestI2_PlacesAndTricklers(t *testing.T) {
 		slow.leave()
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
-		for n := range 64 {
-			for range maxCarriersEach {
-				all.Go(func() { trickler(ctx, s, fmt.Sprint(n)) })
-			}
+		var bodies atomic.Int64
+		for range (maxConns - 1) * maxCarriersEach {
+			all.Go(func() { trickler(ctx, s, func() string { return address(int(bodies.Add(1))) }) })
 		}
 		time.Sleep(10 * time.Second)
 		for range 5 {
@@ -71,7 +84,7 @@ func TestI2_PlacesAndTricklers(t *testing.T) {
 			if err := p.whole(); err != nil {
 				t.Errorf("a neighbour is put out: %v", err)
 			}
-			time.Sleep(10 * placeFor) // it is worked on
+			time.Sleep(2 * placeFor) // it is worked on
 			if err := p.whole(); err != nil {
 				t.Errorf("a neighbour is put out while it is worked on: %v", err)
 			}
@@ -109,6 +122,90 @@ func TestI2_PlacesOfAnAddress(t *testing.T) {
 			t.Errorf("%q has %d places, want %d", c.who, in, c.most)
 		}
 	}
+}
+
+// TestI2_PlacesOfANetwork: where too many wait, one of the /64 goes of which most wait, one that came
+// first included, and in it the neighbour who has one body is not the one. The console does not go.
+func TestI2_PlacesOfANetwork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPlaces(0, maxCarriersEach) // all wait
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		refused := map[string]int{}
+		var mu sync.Mutex
+		enter := func(who string) {
+			all.Go(func() {
+				s.enter(ctx, who, func(time.Time) error { return nil })
+				if ctx.Err() == nil {
+					mu.Lock()
+					defer mu.Unlock()
+					refused[who]++
+				}
+			})
+			synctest.Wait()
+		}
+		for n := range maxWaiting - 16 {
+			enter(fmt.Sprintf("fd00::a:%x", n/maxCarriersEach))
+		}
+		for range 16 {
+			enter("")
+		}
+		for _, who := range []string{"fd00::1", "fd00:0:0:1::1", "fe80::1%eth0", "10.0.0.1", "10.0.0.2"} {
+			enter(who)
+		}
+		cancel()
+		all.Wait()
+		sum := 0
+		for who, n := range refused {
+			if sum += n; !strings.HasPrefix(who, "fd00::a:") {
+				t.Errorf("%q was refused", who)
+			}
+		}
+		if sum != 5 {
+			t.Errorf("%d were refused, want 5: %v", sum, refused)
+		}
+	})
+}
+
+// TestI2_PlacesOfAnswers: whoever is slow to take a large answer loses his place to one who waits, and to
+// nobody else. A small answer needs no place.
+func TestI2_PlacesOfAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newPlaces(1, 1)
+		free := func(time.Time) error { return nil }
+		enter := func(who string) *place {
+			p, err := s.enter(t.Context(), who, free)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.whole(); err != nil {
+				t.Error(err)
+			}
+			return p
+		}
+		small := enter("small")
+		small.answers(maxBody, free)
+		begun := time.Now()
+		large := enter("large")
+		if waited := time.Since(begun); waited != 0 {
+			t.Errorf("a place whose answer is small is free after %v", waited)
+		}
+		var out time.Time
+		large.answers(maxBody+1, func(until time.Time) error {
+			out = until
+			go large.leave() // as its handler does when it cannot write
+			return nil
+		})
+		time.Sleep(time.Hour)
+		if !out.IsZero() {
+			t.Error("nobody waits, and a slow one is put out")
+		}
+		begun = time.Now()
+		enter("neighbour").leave()
+		if waited := time.Since(begun); out.IsZero() || waited > placeFor {
+			t.Errorf("a neighbour waits %v, one is put out at %v", waited, out)
+		}
+	})
 }
 
 // TestI1_TurnsOfBags: one bag is worked on at a time, however many there are; one of a single document

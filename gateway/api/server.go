@@ -137,11 +137,11 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 		}
 		return rt.stream(w, &request{Request: r, caller: c})
 	}
-	body, leave, err := readBody(s, w, r, rt)
+	body, mine, err := readBody(s, w, r, rt)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer mine.leave()
 	may := rt.may
 	if rt.wish != 0 && !rt.presents(r, body) {
 		may = rt.wish
@@ -157,15 +157,18 @@ func (s *Server) serve(rt route, w http.ResponseWriter, r *http.Request) error {
 	key := r.Header.Get("Idempotency-Key")
 	// Nothing of a stranger is remembered for a day (I1): without a known caller a key is ignored. On
 	// a route that is everybody's the socket alone is known: a token's proof was not asked for.
+	var a Answer
 	if key == "" || r.Method != http.MethodPost || rt.fresh || !c.known() || may&anybody != 0 && !c.Local {
-		a, err := answered(s, rt, req)
-		if err != nil {
-			return err
-		}
-		write(w, a)
-		return nil
+		a, err = answered(s, rt, req)
+	} else {
+		a, err = s.once(rt, may, req, key)
 	}
-	return s.once(rt, may, w, req, key)
+	if err != nil {
+		return err
+	}
+	mine.answers(len(a.Body), http.NewResponseController(w).SetWriteDeadline)
+	write(w, a)
+	return nil
 }
 
 // admitted finds out who asks, and holds that against who may.
@@ -181,23 +184,20 @@ func admitted(s *Server, may who, r *http.Request) (Caller, error) {
 }
 
 // readBody reads a request's body. A large one, beyond what everybody may have in memory, takes one of
-// a few places: leave gives it back.
-func readBody(s *Server, w http.ResponseWriter, r *http.Request, rt route) (body []byte, leave func(), err error) {
-	leave = func() {}
+// a few places, which the caller gives back.
+func readBody(s *Server, w http.ResponseWriter, r *http.Request, rt route) (body []byte, mine *place, err error) {
 	if r.Method == http.MethodGet {
-		return nil, leave, nil
+		return nil, nil, nil
 	}
 	if rt.limit <= maxBody {
 		body, err = web.ReadBody(w, r, maxBody)
-		return body, leave, err
+		return body, nil, err
 	}
 	start, err := io.ReadAll(io.LimitReader(r.Body, maxBody+1))
-	var mine *place
 	if err == nil && len(start) > maxBody {
 		if mine, err = s.carriers.enter(r.Context(), carrierOf(r), http.NewResponseController(w).SetReadDeadline); err != nil {
-			return nil, leave, err
+			return nil, nil, err
 		}
-		leave = mine.leave
 	}
 	r.Body = struct {
 		io.Reader
@@ -210,9 +210,9 @@ func readBody(s *Server, w http.ResponseWriter, r *http.Request, rt route) (body
 		}
 	}
 	if err != nil {
-		leave()
+		mine.leave()
 	}
-	return body, leave, err
+	return body, mine, err
 }
 
 // carrierOf is whose share a body counts for: an address, or "" for the console.
@@ -224,34 +224,33 @@ func carrierOf(r *http.Request) string {
 }
 
 // once answers a request with an Idempotency-Key as it was answered the first time.
-func (s *Server) once(rt route, may who, w http.ResponseWriter, r *request, key string) error {
+func (s *Server) once(rt route, may who, r *request, key string) (a Answer, err error) {
 	if len(key) > 64 || strings.ContainsFunc(key, func(c rune) bool { return c < ' ' || c > '~' }) {
-		return web.BadRequest("an Idempotency-Key is 1 to 64 printable ASCII characters")
+		return Answer{}, web.BadRequest("an Idempotency-Key is 1 to 64 printable ASCII characters")
 	}
 	scope := strings.Join([]string{r.caller.name(), r.Method, r.URL.Path, key}, "\n")
 	defer s.keys.enter(scope)()
 	if _, err := admitted(s, may, r.Request); err != nil { // it may have waited
-		return err
+		return Answer{}, err
 	}
 	sum := sha256.Sum256(r.body)
 	body := hex.EncodeToString(sum[:])
 	a, found, same, err := s.backend.Sessions.Recall(r.Context(), scope, body)
 	if err != nil {
-		return err
+		return Answer{}, err
 	}
 	if found && !same {
-		return Fail(http.StatusConflict, "conflict", "this Idempotency-Key was used with another body")
+		return Answer{}, Fail(http.StatusConflict, "conflict", "this Idempotency-Key was used with another body")
 	}
 	if !found {
 		if a, err = answered(s, rt, r); err != nil {
-			return err
+			return Answer{}, err
 		}
 		if err := s.backend.Sessions.Remember(context.WithoutCancel(r.Context()), scope, body, a); err != nil {
 			s.log.Warn("a retry of this request would not be recognised", "err", err)
 		}
 	}
-	write(w, a)
-	return nil
+	return a, nil
 }
 
 // answered answers a request. Where something was done that needs no words, and the disk takes no
