@@ -43,10 +43,12 @@ type DoorView struct {
 
 	// SeenAt is the last instant at which this was known: now, while the hardware answers; zero: it was
 	// never known. It and Since are of the process's clock.
-	SeenAt   time.Time
-	Since    time.Time // since when Strike, Contact, Lock and HeldOpen are as they are
-	OpenedBy Opener    // while the leaf is open: who opened it; "": it is not
-	Battery  *int      // of the lock, in percent; nil: none is known
+	SeenAt time.Time
+	Since  time.Time // since when Strike, Contact, Lock and HeldOpen are as they are
+	// HeldSince is since when it is held open, whatever moves meanwhile; zero: it is not.
+	HeldSince time.Time
+	OpenedBy  Opener // while the leaf is open: who opened it; "": it is not
+	Battery   *int   // of the lock, in percent; nil: none is known
 }
 
 // Opener is who opened a leaf.

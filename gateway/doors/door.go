@@ -101,7 +101,7 @@ func (d *Door) View() gateway.DoorView {
 	now := time.Now()
 	v := d.view.Load().at(now)
 	if due := d.calling.Load(); due != nil && !now.Before(*due) && !v.Blocked {
-		v.Blocked, v.Fault, v.SeenAt = true, true, due.Add(-d.answersWithin())
+		v.Blocked, v.Fault, v.SeenAt = true, true, earlier(v.SeenAt, due.Add(-d.answersWithin()))
 		v.Ailments = append(slices.Clip(v.Ailments), gateway.StrikeFaulty)
 	}
 	return v

@@ -124,6 +124,9 @@ func (d *owner) publish() {
 	} else if silent { // also where nothing else tells its state
 		v.Lock = gateway.LockUnknown
 	}
+	if v.HeldOpen {
+		v.HeldSince = d.openedAt.Add(d.HeldOpenAfter)
+	}
 	v.Blocked = silent || isAbsent(d.broken)
 	v.Fault = silent || d.faulty || d.broken != nil || v.Contact == gateway.ContactFault
 	v.Ailments = d.ailments(v, silent)

@@ -31,9 +31,9 @@ func sightOf(d *owner, v *gateway.DoorView, now time.Time) *sighting {
 	sure := !silent && !isAbsent(d.broken) && v.Lock != gateway.LockUnknown && v.Contact != gateway.ContactFault && v.Contact != gateway.ContactUnknown
 	if d.sure && !sure {
 		d.sureAt = now
-		if silent {
-			d.sureAt = d.call.due.Add(-d.answersWithin())
-		}
+	}
+	if silent { // it may have been called before something else failed
+		d.sureAt = earlier(d.sureAt, d.call.due.Add(-d.answersWithin()))
 	}
 	d.sure = sure
 	v.SeenAt, v.Since = d.sureAt, now

@@ -84,6 +84,77 @@ func TestSeenAt(t *testing.T) {
 	})
 }
 
+// Where two parts fail, what is known of a door is as old as the first failure: nothing that fails or comes back
+// meanwhile makes it younger.
+func TestSeenAtOfTwoFailures(t *testing.T) {
+	heldUp := func(t *testing.T) (*rig, *drivertest.Lock) { // a strike that holds its door up
+		l := drivertest.NewLock()
+		r := &rig{t: t, strike: &fakeStrike{}, contact: newFakeContact(), rex: make(fakeREX, 8), journal: &fakeJournal{}, secure: func() {}}
+		r.hw = Hardware{Strike: asStrike{l}, Contact: r.contact, REX: r.rex}
+		r.start(settings())
+		return r, l
+	}
+	for name, tt := range map[string]struct {
+		rig   func(*testing.T) (*rig, *drivertest.Lock)
+		after time.Duration // of the call, the contact fails
+	}{"the contact, and a strike": {heldUp, -time.Hour}, "the contact, and a lock": {lockRig, -time.Hour}, "a lock, and the contact": {lockRig, time.Millisecond}} {
+		synctest.Test(t, func(t *testing.T) {
+			r, l := tt.rig(t)
+			pass(time.Hour)
+			first := time.Now()
+			at := func(what string) {
+				t.Helper()
+				synctest.Wait()
+				if v := r.door.View(); !v.SeenAt.Equal(first) {
+					t.Errorf("%s, %s: seen at %v, want %v", name, what, v.SeenAt, first)
+				}
+			}
+			if tt.after < 0 {
+				r.move(gateway.ContactFault)
+				pass(-tt.after)
+			}
+			l.Behave(drivertest.Manner{Hangs: true})
+			asked := r.later("a")
+			if tt.after > 0 {
+				pass(tt.after)
+				r.move(gateway.ContactFault)
+			}
+			<-asked
+			at("the latch is late")
+			pass(time.Minute)
+			at("it hangs")
+			l.Behave(drivertest.Manner{})
+			pass(time.Minute)
+			at("it is back, and the contact is not")
+			r.stop()
+		})
+	}
+}
+
+// TestHeldSince: a door that is held open is so since its time ran out, whoever is let in meanwhile.
+func TestHeldSince(t *testing.T) {
+	story(t, "wires", nil, func(t *testing.T, r *rig) {
+		r.move(gateway.ContactOpen)
+		since := time.Now().Add(30 * s)
+		held := func(what string, want time.Time) {
+			t.Helper()
+			synctest.Wait()
+			if v := r.door.View(); v.HeldOpen == want.IsZero() || !v.HeldSince.Equal(want) {
+				t.Errorf("%s: held open %v since %v, want %v", what, v.HeldOpen, v.HeldSince, want)
+			}
+		}
+		held("at once", time.Time{})
+		pass(time.Hour)
+		held("an hour later", since)
+		r.admit("a", "g")
+		held("somebody is let in", since)
+		pass(20 * s)
+		held("secured again", since)
+		r.move(gateway.ContactClosed)
+		held("closed", time.Time{})
+	})
+}
+
 func (r *rig) opener(what string, want gateway.Opener) {
 	r.t.Helper()
 	synctest.Wait()
