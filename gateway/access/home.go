@@ -197,7 +197,7 @@ func (c *Controller) Explain(ctx context.Context, id gateway.GrantID, door gatew
 	})
 	if err == nil && (f.PIN != nil || f.Card) {
 		var check Check
-		check, err = c.lockOut(ctx, id, door, f.Card)
+		check, err = c.lockOut(ctx, id, door, f.Card, f.Degraded)
 		x.Checks = slices.Insert(x.Checks, 0, check) // as the order for a PIN is
 		x.Verdict = Verdict(x.Checks)
 	}

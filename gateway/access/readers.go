@@ -101,8 +101,8 @@ func (c *Controller) Lift(ctx context.Context, reader gateway.ReaderID, by gatew
 }
 
 // lockOut tells which readers of a door take no code of a grant now; card says that the code is a
-// card. It speaks against the grant where all of them do.
-func (c *Controller) lockOut(ctx context.Context, id gateway.GrantID, door gateway.DoorID, card bool) (Check, error) {
+// card, degraded that the disk takes no writes. It speaks against the grant where all of them do.
+func (c *Controller) lockOut(ctx context.Context, id gateway.GrantID, door gateway.DoorID, card, degraded bool) (Check, error) {
 	check := Check{Name: "lock-out", OK: true, Detail: "no reader of the door is locked out"}
 	rules, now := c.rules.Load(), c.clock.Read()
 	what := "PIN"
@@ -115,9 +115,11 @@ func (c *Controller) lockOut(ctx context.Context, id gateway.GrantID, door gatew
 		if err != nil {
 			return check, err
 		}
-		switch {
-		case lockedOut(t, now):
-			shut = append(shut, fmt.Sprintf("reader %s takes no %s for %s", r.ID, what, More(t.LockedFor-(now.SinceBoot-t.Locked))))
+		switch s, is := shutNow(t, now, degraded, c.born); {
+		case is && s.For == 0:
+			shut = append(shut, fmt.Sprintf("reader %s takes no %s while the disk takes no writes, after too many wrong ones, unless a resident lifts it", r.ID, what))
+		case is:
+			shut = append(shut, fmt.Sprintf("reader %s takes no %s for %s", r.ID, what, More(s.For)))
 		case id.Issuer != gateway.HomeIssuer && pausedToday(t, now, rules.Zone):
 			shut = append(shut, fmt.Sprintf("reader %s takes no third party's %s today, unless a resident lifts it", r.ID, what))
 		}

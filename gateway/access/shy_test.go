@@ -28,6 +28,22 @@ func TestD5_Shy(t *testing.T) {
 	if !shy(th, at(time.Hour), born) {
 		t.Error("ten failures")
 	}
+	told := func(what string, th gateway.Throttle, now gateway.Reading, degraded bool, want ShutReader) {
+		t.Helper()
+		if got, shut := shutNow(th, now, degraded, born); got != want || shut != want.LockedOut {
+			t.Errorf("%s: %+v, %v", what, got, shut)
+		}
+	}
+	locked := ShutReader{LockedOut: true, For: 15 * time.Minute, Since: at(time.Hour).Wall}
+	told("ten failures, and a disk that works", th, at(time.Hour), false, locked)
+	told("ten failures", th, at(time.Hour), true, ShutReader{LockedOut: true, Degraded: true})
+	told("their lock-out is over", th, at(2*time.Hour), true, ShutReader{LockedOut: true, Degraded: true})
+	told("lifted", lifted(th), at(2*time.Hour), true, ShutReader{})
+	told("a start", gateway.Throttle{}, at(10*time.Second), true, ShutReader{LockedOut: true, Degraded: true, For: 20 * time.Second, Since: at(0).Wall})
+	told("a start, and a disk that works", gateway.Throttle{}, at(10*time.Second), false, ShutReader{})
+	long := th
+	long.Recent, long.Locked = nil, at(0).SinceBoot
+	told("a lock-out beyond the start", long, at(0), true, ShutReader{LockedOut: true, For: 15 * time.Minute, Since: at(0).Wall})
 	if shy(lifted(th), at(time.Hour), born) {
 		t.Error("lifted")
 	}

@@ -73,7 +73,12 @@ func failed(t gateway.Throttle, now gateway.Reading) (next gateway.Throttle, loc
 // after the start, because a power cut has taken its memory away; and after ten failures, until a
 // resident lifts it.
 func shy(t gateway.Throttle, now gateway.Reading, born time.Duration) bool {
-	return now.SinceBoot-born < firstLockOut || len(recent(t, now)) >= alarmFailures && t.Spare == 0
+	return now.SinceBoot-born < firstLockOut || guessed(t, now)
+}
+
+// guessed reports ten failures within a day that nobody has lifted.
+func guessed(t gateway.Throttle, now gateway.Reading) bool {
+	return len(recent(t, now)) >= alarmFailures && t.Spare == 0
 }
 
 // recent keeps the failures of the last 24 hours: by the boot clock within a boot,
