@@ -29,16 +29,18 @@ func (tx House) SeenFindings() (marks map[string]string) {
 	return marks
 }
 
-// SeeFinding marks a finding as seen; beyond MostMarks it does nothing.
-func (tx House) SeeFinding(key, by string) {
+// SeeFinding marks a finding as seen; beyond MostMarks it does nothing, and reports that.
+func (tx House) SeeFinding(key, by string) (marked bool) {
 	marks := tx.SeenFindings()
 	if marks == nil {
 		marks = map[string]string{}
 	}
-	if _, is := marks[key]; is || len(marks) < MostMarks {
-		marks[key] = by
-		tx.put(findingsKey, marks)
+	if _, is := marks[key]; !is && len(marks) >= MostMarks {
+		return false
 	}
+	marks[key] = by
+	tx.put(findingsKey, marks)
+	return true
 }
 
 // UnseeFindings drops the marks of which gone is true.

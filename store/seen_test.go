@@ -40,9 +40,13 @@ func TestSeenFindings(t *testing.T) {
 	update(t, s, func(tx *store.Tx) error {
 		tx.House.UnseeFindings(func(key, _ string) bool { return key == "clock.undecided" })
 		for i := range 2 * store.MostMarks {
-			tx.House.SeeFinding(fmt.Sprint("task.down.", i), "ada")
+			if marked := tx.House.SeeFinding(fmt.Sprint("task.down.", i), "ada"); marked != (i < store.MostMarks-1) {
+				t.Errorf("mark %d: %v", i, marked)
+			}
 		}
-		tx.House.SeeFinding("lock.jammed.front", "ada")
+		if !tx.House.SeeFinding("lock.jammed.front", "ada") {
+			t.Error("a mark that is there already has no place")
+		}
 		return tx.Err()
 	})
 	if got := marks(t, s); len(got) != store.MostMarks || got["lock.jammed.front"] != "ada" || got["clock.undecided"] != "" {

@@ -206,6 +206,7 @@ var each = []struct {
 	{"POST", "resident:/v1/health/pause/seen", "", 204, ""},
 	{"POST", "/v1/health/lock%2Ejammed.front/seen", "", 204, ""},
 	{"POST", "/v1/health/lock.jammed.side/seen", "", 404, "there are lock.jammed.front, pause"},
+	{"POST", "/v1/health/task.down.full/seen", "", 409, "no more marks"},
 
 	{"GET", "/v1/backup", "", 200, "SQLite"},
 	{"POST", "/v1/restore", "SQLite format 3", 204, ""},

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net/http"
 
 	"gardien/gateway"
 )
@@ -19,5 +20,8 @@ func (fakeHealth) Findings(_ context.Context, house bool) ([]Finding, error) {
 }
 
 func (f fakeHealth) See(_ context.Context, by Caller, key string) error {
+	if key == "task.down.full" {
+		return Fail(http.StatusConflict, "conflict", "no more marks are kept")
+	}
 	return f.act(by, "see", key, "lock.jammed.front", "pause")
 }

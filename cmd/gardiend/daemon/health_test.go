@@ -282,3 +282,26 @@ func BenchmarkGrantsPage(b *testing.B) {
 	b.ReportMetric(quantile(rows, 0.5), "rows-µs")
 	b.ReportMetric(quantile(page, 0.5)/quantile(rows, 0.5), "ratio(≤2)")
 }
+
+// Marks are bounded: one that has no place is told, and has one as soon as other findings have ended.
+func TestTooManyMarks(t *testing.T) {
+	h := build(t)
+	h.start(t)
+	check(t, h.store.Update(t.Context(), func(tx *store.Tx) error {
+		for i := range store.MostMarks {
+			tx.House.SeeFinding(fmt.Sprint("task.down.", i), store.Console)
+		}
+		return tx.House.SetPaused(&gateway.Pause{})
+	}))
+	see := func() answer { return call(t, h.local(), "POST", "http://g/v1/health/pause/seen", "") }
+	if a := see(); a.status != 409 || !strings.Contains(a.body, "no more marks are kept") {
+		t.Errorf("%+v", a)
+	}
+	if f, _ := h.found(t, "pause"); f.SeenBy != nil {
+		t.Errorf("seen by %q", *f.SeenBy)
+	}
+	check(t, healthService{h.Gateway}.watchOnce(t.Context()))
+	if a := see(); a.status != 204 {
+		t.Errorf("%+v", a)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"time"
 
@@ -19,13 +20,15 @@ const watchEvery = time.Minute
 type watched struct {
 	mu    sync.Mutex
 	first map[string]time.Duration
+	last  time.Duration   // of the newest look
 	ended map[string]bool // whose mark does not count any more, and is still in the memory
 	// warm: the process has had the time to find what was there before it began.
 	warm bool
 }
 
 // look takes what is found now, and which of it is marked: it gives since when each is known here, and
-// forgets what has ended.
+// forgets what has ended. Looks overlap and may come late: one that is older than another that was
+// here already begins and ends nothing.
 func (w *watched) look(list findings, marks map[string]string, at gateway.Reading) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -40,6 +43,10 @@ func (w *watched) look(list findings, marks map[string]string, at gateway.Readin
 			list[i].since = at.Wall.Add(since - at.SinceBoot)
 		}
 	}
+	if at.SinceBoot < w.last {
+		return
+	}
+	w.last = at.SinceBoot
 	for key := range w.first {
 		if _, is := first[key]; !is && marks[key] != "" {
 			if w.ended == nil {
@@ -170,7 +177,7 @@ func (s healthService) See(ctx context.Context, by api.Caller, key string) error
 
 // mark drops the marks of findings that have ended, and marks one ("": none).
 func (s healthService) mark(ctx context.Context, write func(context.Context, func(*store.Tx) error) error, key, by string) error {
-	undo := func() {}
+	undo, full := func() {}, false
 	err := write(ctx, func(tx *store.Tx) error {
 		var gone []string
 		tx.House.UnseeFindings(func(key, _ string) bool {
@@ -181,14 +188,18 @@ func (s healthService) mark(ctx context.Context, write func(context.Context, fun
 			return stale
 		})
 		if key != "" {
-			gone = append(gone, key)
-			tx.House.SeeFinding(key, by)
+			if full = !tx.House.SeeFinding(key, by); !full {
+				gone = append(gone, key)
+			}
 		}
 		undo = s.g.watched.settle(gone...)
 		return tx.Err()
 	})
-	if err != nil {
+	switch {
+	case err != nil:
 		undo()
+	case full:
+		return api.Fail(http.StatusConflict, "conflict", "%d findings are marked as seen, and no more marks are kept: put right some of what was found, and mark %s then", store.MostMarks, key)
 	}
 	return err
 }
