@@ -38,6 +38,7 @@ const (
 	NameCollision      FindingKind = "network.collision"
 	IssuerAside        FindingKind = "issuer.set_aside"
 	IssuerIsStale      FindingKind = "issuer.stale"
+	IssuerIsPaused     FindingKind = "issuer.paused" // it alone
 	IssuerStopsSoon    FindingKind = "issuer.stops_soon"
 	ResidentUnsure     FindingKind = "resident.unconfirmed"
 	ResidentMissing    FindingKind = "resident.missing"

@@ -122,6 +122,16 @@ func (s *IssuerState) LastSign() time.Time {
 // SignLeeway is how far ahead an issuer's clock may be.
 const SignLeeway = time.Minute
 
+// Disproved reports an issuer whose last sign of life had a date that turned out to lie in the future, so that
+// it counts for nothing (T3): it is kept as one of 1970.
+func (s *IssuerState) Disproved() bool {
+	last := s.LastSign()
+	return !last.IsZero() && !last.After(DisprovedAt)
+}
+
+// DisprovedAt is what such a date becomes.
+var DisprovedAt = time.Unix(1, 0).UTC()
+
 // Silent reports whether the issuer was not heard from for longer than a limit (A9). A date that is
 // still to come is no sign of life (T3).
 func (s *IssuerState) Silent(limit time.Duration, r Reading) bool {

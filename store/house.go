@@ -102,7 +102,7 @@ func (tx House) Unproved(t time.Time) (some bool) {
 // Disprove makes such dates count for nothing for good: the issuer was not heard from since 1970,
 // as long as it says nothing new (T3).
 func (tx House) Disprove(t time.Time) {
-	tx.exec("UPDATE issuers SET heard = min(heard, 1), manifest = min(manifest, 1) WHERE "+unproved, t.Unix())
+	tx.exec("UPDATE issuers SET heard = min(heard, ?2), manifest = min(manifest, ?2) WHERE "+unproved, t.Unix(), gateway.DisprovedAt.Unix())
 }
 
 // Floor persists that it is surely not earlier than t (T3); it never falls. Its

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,6 +69,9 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 	made, err := h.access.Home(t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, PIN: true})
 	check(t, err)
 	family := made.PIN.Reveal()
+	made, err = h.access.Home(t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, PIN: true})
+	check(t, err)
+	another := made.PIN.Reveal() // the door is still released for the first
 	made, err = h.access.Home(t.Context(), access.HomeGrant{Doors: []gateway.DoorID{"front"}, PIN: true, Uses: 1})
 	check(t, err)
 	once := made.PIN.Reveal()
@@ -119,9 +123,28 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 	later := func(d time.Duration) {
 		check(t, os.WriteFile(filepath.Join(h.dir, laterFile), []byte(d.String()), 0o600))
 	}
+	grant := made.ID
+	shut := func(what string, want bool, say string) { // it is told that residents' PINs do not open
+		t.Helper()
+		var found api.Health
+		do("GET", "/v1/health", nil, &found)
+		has := slices.ContainsFunc(found.Findings, func(f api.Finding) bool {
+			return f.Key == "reader.locked_out.pad" && f.Severity == gateway.SeverityNow
+		})
+		var x api.Explanation
+		do("GET", "/v1/grants/"+url.PathEscape(grant.String())+"/explanation?door=front", nil, &x)
+		i := slices.IndexFunc(x.Checks, func(c api.Check) bool { return c.Check == "lock-out" })
+		do("GET", "/v1/status", nil, &st)
+		notes := strings.Join(st.Notes, "\n")
+		if has != want || i < 0 || strings.Contains(x.Checks[i].Detail, "reader pad takes no PIN") != want || strings.Contains(notes, "but nobody with a PIN") != want || !strings.Contains(notes, say) {
+			t.Errorf("%s: found %v, explained %+v, told %q", what, has, x.Checks, notes)
+		}
+	}
 	later(10 * time.Second)
 	types(family) // for half a minute after a start readers take nothing
+	shut("half a minute after the start", true, "started while the disk takes no writes: wait")
 	later(31 * time.Second)
+	shut("later", false, "")
 	types(family)
 	types(once)
 	do("POST", "/v1/sim/scan", api.SimScan{Reader: "scanner", Text: parcel}, &done)
@@ -138,6 +161,20 @@ func TestD5_StartOnADeadCard(t *testing.T) {
 	want := []string{"access_granted", "access_denied locked_out", "access_granted", "access_denied fault", "access_denied fault"}
 	if got := reasons(); !slices.Equal(got, want) {
 		t.Errorf("while the disk takes nothing: %q, want %q\n%s", got, want, log)
+	}
+	n := len(want)
+	for i := range 10 {
+		later(time.Hour + time.Duration(i)*20*time.Minute)
+		types("123456")
+	}
+	later(5 * time.Hour) // no lock-out lasts as long
+	types(family)
+	shut("ten guesses", true, "gardien reader lift pad")
+	do("POST", "/v1/readers/pad/lift", nil, &done)
+	shut("lifted", false, "")
+	types(another)
+	if want = reasons(); want[len(want)-2] != "access_denied locked_out" || want[len(want)-1] != "access_granted" {
+		t.Errorf("after ten guesses, and lifted: %q", want[n:])
 	}
 	check(t, os.Remove(trace.Fault))
 	for deadline := time.Now().Add(20 * time.Second); st.Database != "ok"; <-time.After(100 * time.Millisecond) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"gardien/gateway"
@@ -30,8 +31,8 @@ func (l *findings) add(kind gateway.FindingKind, s gateway.Severity, subject, fo
 	return &(*l)[len(*l)-1]
 }
 
-// soon is how long before an issuer goes stale that is told.
-const soon = 24 * time.Hour
+// soon is how long before an issuer goes stale that is told: not where it has just been heard from.
+func soon(limit time.Duration) time.Duration { return min(24*time.Hour, limit/4) }
 
 // findings makes those of a condition: all there are, the most urgent first.
 func (c condition) findings() findings {
@@ -46,7 +47,7 @@ func (c condition) findings() findings {
 func (c condition) ofDatabase(l *findings) {
 	switch {
 	case c.about.Degraded != "":
-		l.add(gateway.DatabaseReadOnly, gateway.SeverityNow, "", "the disk takes no writes, so that only residents come in, and whom they let in without a limit; what happens is kept in memory until it does, and a power cut takes that away: replace the card, or make room on it (df, dmesg): %s", c.about.Degraded)
+		l.add(gateway.DatabaseReadOnly, gateway.SeverityNow, "", "the disk takes no writes, so that only residents come in, and whom they let in without a limit%s; what happens is kept in memory until it does, and a power cut takes that away: replace the card, or make room on it (df, dmesg): %s", c.butWherePINsDoNot(), c.about.Degraded)
 	case !c.healthy:
 		l.add(gateway.DatabaseFailing, gateway.SeverityNow, "", "the database does not take writes, so nothing opens: check the disk (df, dmesg)")
 	}
@@ -58,6 +59,20 @@ func (c condition) ofDatabase(l *findings) {
 	case store.Restored:
 		l.add(gateway.DatabaseRestore, gateway.SeverityToday, "", "a backup was restored that is not of the database that was in use: what was revoked since is not known; let third parties in again with gardien resume")
 	}
+}
+
+// butWherePINsDoNot is that of what is said of residents, where readers take nothing.
+func (c condition) butWherePINsDoNot() string {
+	var shut []string
+	for _, r := range c.readers {
+		if r.LockedOut {
+			shut = append(shut, string(r.ID))
+		}
+	}
+	if len(shut) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (but nobody with a PIN or a card at %s now, which is locked out)", strings.Join(shut, ", "))
 }
 
 // remedies say what to do about a door's ailments, and how soon.
@@ -101,7 +116,7 @@ func (c condition) ofDoors(l *findings) {
 			l.add(gateway.DoorFaulty, gateway.SeverityToday, id, "door %s has a fault: check strike and contact", id)
 		}
 		if v.HeldOpen {
-			l.add(gateway.DoorIsHeldOpen, gateway.SeverityNow, id, "door %s stands open: close it", id).since = c.ago(v.Since)
+			l.add(gateway.DoorIsHeldOpen, gateway.SeverityNow, id, "door %s stands open: close it", id).since = c.ago(v.HeldSince)
 		}
 		switch {
 		case v.Battery == nil || *v.Battery > 20: // Z5
@@ -116,17 +131,22 @@ func (c condition) ofDoors(l *findings) {
 func (c condition) ofReaders(l *findings) {
 	for _, r := range c.readers {
 		id := string(r.ID)
-		if r.LockedOut { // good PINs of residents, too
+		switch { // good PINs of residents, too
+		case r.LockedOut && r.Degraded && r.For == 0:
+			l.add(gateway.ReaderLockedOutNow, gateway.SeverityNow, id, "reader %s takes no PIN and no card while the disk takes no writes, a resident's included, after too many wrong ones: gardien reader lift %[1]s", id)
+		case r.LockedOut && r.Degraded:
+			l.add(gateway.ReaderLockedOutNow, gateway.SeverityNow, id, "reader %s takes no PIN and no card for %s, because the gateway started while the disk takes no writes: wait", id, access.More(r.For)).since = r.Since
+		case r.LockedOut:
 			l.add(gateway.ReaderLockedOutNow, gateway.SeverityNow, id, "reader %s takes no PIN and no card for %s, after too many wrong ones: gardien reader lift %[1]s", id, access.More(r.For)).since = r.Since
-			continue
+		default:
+			l.add(gateway.ReaderPaused, gateway.SeverityToday, id, "reader %s takes no third party's PIN or card today, after too many wrong ones: gardien reader lift %[1]s", id).since = r.Since
 		}
-		l.add(gateway.ReaderPaused, gateway.SeverityToday, id, "reader %s takes no third party's PIN or card today, after too many wrong ones: gardien reader lift %[1]s", id).since = r.Since
 	}
 }
 
 func (c condition) ofClock(l *findings) {
 	if c.at.State == gateway.ClockUndecided {
-		l.add(gateway.ClockUnsure, gateway.SeverityToday, "", "the clock is undecided, so timed grants of third parties do not open: wait for a sync, or check it and run gardien clock confirm")
+		l.add(gateway.ClockUnsure, gateway.SeverityToday, "", "the clock is undecided, so that timed grants do not open, PINs made at home included, nor third parties whose limits ask what time it is: wait for a sync, or check it and run gardien clock confirm")
 	}
 }
 
@@ -148,15 +168,24 @@ func (c condition) ofTasks(l *findings) {
 
 func (c condition) ofIssuers(l *findings) {
 	for _, i := range c.issuers {
-		stops, id := stopsAt(i.IssuerState, i.limit), string(i.id)
+		stops, last, id := stopsAt(i.IssuerState, i.limit), i.LastSign(), string(i.id)
+		if p := i.Paused; p.Holds(c.at) {
+			f := l.add(gateway.IssuerIsPaused, gateway.SeverityInfo, id, "issuer %s is paused: gardien issuer resume %[1]s lets it in again", id)
+			if !p.Until.IsZero() {
+				f.text = fmt.Sprintf("issuer %s is paused until %s: gardien issuer resume %[1]s ends it before", id, c.stamp(p.Until))
+			}
+			f.house, f.since = true, p.From
+		}
 		switch {
 		case i.setAside != "":
 			l.add(gateway.IssuerAside, gateway.SeverityToday, id, "issuer %s is set aside, and nothing of it is believed: %s; put its key set there, then systemctl restart gardiend", id, i.setAside).since = c.started
 		case stops.IsZero() || c.at.State == gateway.ClockUndecided: // nothing of it is here, or nobody knows
+		case i.Disproved() || i.Silent(i.limit, c.at) && last.After(c.at.Latest):
+			l.add(gateway.IssuerIsStale, gateway.SeverityToday, id, "issuer %s has said nothing that counts, for the date of what it said last lay in the future, and its grants do not open any more: ask it to set its clock and to send something new", id)
 		case i.Silent(i.limit, c.at):
-			l.add(gateway.IssuerIsStale, gateway.SeverityToday, id, "issuer %s was last heard from at %s, and its grants do not open any more: ask it what is wrong, and look at the cloud's connection", id, c.stamp(i.LastSign())).since = stops
-		case stops.Sub(c.at.Latest) <= soon:
-			l.add(gateway.IssuerStopsSoon, gateway.SeverityInfo, id, "issuer %s was last heard from at %s: without news its grants stop at %s", id, c.stamp(i.LastSign()), c.stamp(stops)).since = stops.Add(-soon)
+			l.add(gateway.IssuerIsStale, gateway.SeverityToday, id, "issuer %s was last heard from at %s, and its grants do not open any more: ask it what is wrong, and look at the cloud's connection", id, c.stamp(last)).since = stops
+		case stops.Sub(c.at.Latest) <= soon(i.limit):
+			l.add(gateway.IssuerStopsSoon, gateway.SeverityInfo, id, "issuer %s was last heard from at %s: without news its grants stop at %s", id, c.stamp(last), c.stamp(stops)).since = stops.Add(-soon(i.limit))
 		}
 	}
 }
@@ -171,7 +200,7 @@ func (c condition) ofHouse(l *findings) {
 		}
 	}
 	if !some {
-		l.add(gateway.ResidentMissing, gateway.SeverityInfo, "", "no device of a resident is paired: gardien pair lets a phone in")
+		l.add(gateway.ResidentMissing, gateway.SeverityInfo, "", "no device of a resident is paired: gardien pair lets a phone in").house = true
 	}
 	for _, id := range c.missed {
 		l.add(gateway.PINMissed, gateway.SeverityToday, id.String(), "the PIN of grant %s had a length that is not used any more and was wiped: make or send it again", id).house = true

@@ -55,22 +55,35 @@ func TestFindings(t *testing.T) {
 		}, "today contact.unknown.front", "third parties are let in all the same"},
 		"a blocked door":      {door(gateway.DoorView{Blocked: true, Fault: true, Ailments: []gateway.Ailment{gateway.ContactFaulty, gateway.StrikeFaulty}}), "now door.blocked.front, today contact.fault.front", "door front cannot be moved"},
 		"a fault of long ago": {door(gateway.DoorView{Fault: true}), "today door.fault.front", "check strike and contact"},
-		"held open":           {door(gateway.DoorView{HeldOpen: true, Since: time.Now()}), "now door.held_open.front", "close it"},
+		"held open":           {door(gateway.DoorView{HeldOpen: true, HeldSince: time.Now()}), "now door.held_open.front", "close it"},
 		"a battery at 20 %":   {battery(20), "today battery.front", "this week"},
 		"a battery at 5 %":    {battery(5), "now battery.front", "5 % left: change the cells now"},
 		"a reader that is shut": {func(c *condition) {
 			c.readers = []access.ShutReader{{ID: "pad", LockedOut: true, For: 11 * time.Minute, Since: at}}
 		}, "now reader.locked_out.pad", "for 11 more minutes, after too many wrong ones: gardien reader lift pad"},
-		"a reader that pauses":         {func(c *condition) { c.readers = []access.ShutReader{{ID: "pad", Since: at}} }, "today reader.paused.pad", "gardien reader lift pad"},
-		"no time":                      {func(c *condition) { c.at.State = gateway.ClockUndecided }, "today clock.undecided", "gardien clock confirm"},
-		"a part that fails":            {func(c *condition) { c.tasks[0].why = "busy" }, "today task.down.socket", "socket does not work since 2026-11-27T12:00:00Z, and is tried again: busy"},
-		"nobody listens":               {func(c *condition) { c.tasks[0] = taskCondition{"https", "busy", at} }, "today network.unserved", "busy"},
-		"another of its name":          {func(c *condition) { c.collision = "192.0.2.1" }, "today network.collision", "192.0.2.1"},
-		"an issuer without keys":       {func(c *condition) { c.issuers[0].setAside = "it is empty" }, "today issuer.set_aside.a.example", "systemctl restart gardiend"},
-		"an issuer that is silent":     {heard(73 * time.Hour), "today issuer.stale.a.example", "2026-11-24T11:00:00Z"},
-		"an issuer that will be":       {heard(49 * time.Hour), "info issuer.stops_soon.a.example", "stop at 2026-11-28T11:00:00Z"},
-		"an issuer from the future":    {heard(-time.Hour), "today issuer.stale.a.example", "heard from"}, // T3
-		"a silent issuer, and no time": {func(c *condition) { heard(73 * time.Hour)(c); c.at.State = gateway.ClockUndecided }, "today clock.undecided", ""},
+		"a reader after a start on a dead card": {func(c *condition) {
+			c.about.Degraded, c.readers = "EROFS", []access.ShutReader{{ID: "pad", LockedOut: true, Degraded: true, For: 20 * time.Second, Since: at}}
+		}, "now database.read_only, now reader.locked_out.pad", "whom they let in without a limit (but nobody with a PIN or a card at pad now"},
+		"a reader after ten guesses on a dead card": {func(c *condition) {
+			c.about.Degraded, c.readers = "EROFS", []access.ShutReader{{ID: "pad", LockedOut: true, Degraded: true}}
+		}, "now database.read_only, now reader.locked_out.pad", "a resident's included, after too many wrong ones: gardien reader lift pad"},
+		"a reader that pauses":            {func(c *condition) { c.readers = []access.ShutReader{{ID: "pad", Since: at}} }, "today reader.paused.pad", "gardien reader lift pad"},
+		"no time":                         {func(c *condition) { c.at.State = gateway.ClockUndecided }, "today clock.undecided", "PINs made at home included"},
+		"a part that fails":               {func(c *condition) { c.tasks[0].why = "busy" }, "today task.down.socket", "socket does not work since 2026-11-27T12:00:00Z, and is tried again: busy"},
+		"nobody listens":                  {func(c *condition) { c.tasks[0] = taskCondition{"https", "busy", at} }, "today network.unserved", "busy"},
+		"another of its name":             {func(c *condition) { c.collision = "192.0.2.1" }, "today network.collision", "192.0.2.1"},
+		"an issuer without keys":          {func(c *condition) { c.issuers[0].setAside = "it is empty" }, "today issuer.set_aside.a.example", "systemctl restart gardiend"},
+		"an issuer that is silent":        {heard(73 * time.Hour), "today issuer.stale.a.example", "2026-11-24T11:00:00Z"},
+		"an issuer that will be":          {heard(55 * time.Hour), "info issuer.stops_soon.a.example", "stop at 2026-11-28T05:00:00Z"},
+		"an issuer in its third quarter":  {heard(54*time.Hour - time.Second), "", ""},
+		"a short limit, just heard":       {func(c *condition) { heard(0)(c); c.issuers[0].limit = 12 * time.Hour }, "", ""},
+		"a short limit":                   {func(c *condition) { heard(9 * time.Hour)(c); c.issuers[0].limit = 12 * time.Hour }, "info issuer.stops_soon.a.example", ""},
+		"an issuer that was disproved":    {func(c *condition) { c.issuers[0].HeardAt = gateway.DisprovedAt }, "today issuer.stale.a.example", "last lay in the future"},
+		"one issuer's pause":              {func(c *condition) { c.issuers[0].Paused = &gateway.Pause{} }, "info issuer.paused.a.example", "gardien issuer resume a.example"},
+		"one issuer's pause that ends":    {func(c *condition) { c.issuers[0].Paused = &gateway.Pause{Until: at.Add(time.Hour)} }, "info issuer.paused.a.example", "until 2026-11-27T13:00:00Z"},
+		"one issuer's pause that is over": {func(c *condition) { c.issuers[0].Paused = &gateway.Pause{Until: at} }, "", ""},
+		"an issuer from the future":       {heard(-time.Hour), "today issuer.stale.a.example", "last lay in the future"}, // T3
+		"a silent issuer, and no time":    {func(c *condition) { heard(73 * time.Hour)(c); c.at.State = gateway.ClockUndecided }, "today clock.undecided", ""},
 		"a device from a backup": {func(c *condition) {
 			c.residents = append(c.residents, gateway.Resident{ID: "ben", Name: "Ben", Role: gateway.RoleGuest, Unconfirmed: true})
 		}, "today resident.unconfirmed.ben", "gardien resident confirm ben"},
@@ -88,6 +101,9 @@ func TestFindings(t *testing.T) {
 		tt.change(&c)
 		var got, said []string
 		for _, f := range c.findings() {
+			if f.since.After(at) && !strings.HasPrefix(f.key, "door.") {
+				t.Errorf("%s: %s since %v, which is to come", name, f.key, f.since)
+			}
 			got, said = append(got, string(f.severity)+" "+f.key), append(said, f.text)
 			if f.key != gateway.FindingKind(strings.TrimSuffix(f.key, "."+f.subject)).Of(f.subject) {
 				t.Errorf("%s: the key %s is not one of its subject %q", name, f.key, f.subject)
@@ -146,5 +162,44 @@ func TestWatched(t *testing.T) {
 	}
 	if undo(); !w.isStale("a") || w.isStale("b") {
 		t.Error("what failed was not undone as it was")
+	}
+}
+
+// Looks overlap: one whose reading is older than another's that was here before ends no finding, so that a mark
+// that was made meanwhile still counts.
+func TestWatchedOlderLook(t *testing.T) {
+	at := time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
+	read := func(d time.Duration) gateway.Reading {
+		return gateway.Reading{Wall: at.Add(d), SinceBoot: time.Hour + d}
+	}
+	const key = "door.blocked.front"
+	marks := map[string]string{key: "ada"}
+	var w watched
+	w.warmUp()
+	w.look(findings{{key: key}}, nil, read(time.Second))
+	w.look(nil, marks, read(0))
+	later := findings{{key: key}}
+	w.look(later, marks, read(time.Minute))
+	if began := at.Add(time.Second); w.isStale(key) || !later[0].since.Equal(began) {
+		t.Errorf("stale %v, since %v, want %v", w.isStale(key), later[0].since, began)
+	}
+	w.look(nil, marks, read(time.Minute))
+	if !w.isStale(key) {
+		t.Error("it has ended, and its mark counts")
+	}
+}
+
+// Installers are told of no resident and no pause, be there none or of one issuer (contract §5).
+func TestHouseFindings(t *testing.T) {
+	c := wellAt(time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC))
+	c.residents, c.about.Paused, c.issuers[0].Paused = nil, &gateway.Pause{}, &gateway.Pause{}
+	list := c.findings()
+	for _, f := range list {
+		if !f.house {
+			t.Errorf("installers are told of %s", f.key)
+		}
+	}
+	if len(list) != 3 {
+		t.Errorf("%d findings, want 3", len(list))
 	}
 }
