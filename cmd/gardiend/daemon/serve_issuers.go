@@ -29,16 +29,16 @@ func (s issuerService) List(ctx context.Context) ([]api.Issuer, error) {
 		}
 		p := i.Policy()
 		out := api.Issuer{ID: id, Name: i.Name, Doors: p.Doors, Paused: st.Paused.Holds(at), Today: st.Today, Policy: api.PolicyOf(p), SetAside: orNull(i.SetAside)}
-		if stops := stopsAt(st, p.OfflineLimit); !stops.IsZero() {
+		if stops := stopsAt(st, p.OfflineLimit); !stops.IsZero() && !st.Disproved() {
 			out.StopsAt = orNull(s.g.stamp(stops))
 		}
 		if out.Paused {
 			out.PausedUntil = s.g.untilOf(st.Paused)
 		}
-		if !st.HeardAt.IsZero() {
+		if st.HeardAt.After(gateway.DisprovedAt) {
 			out.HeardAt = orNull(s.g.stamp(st.HeardAt))
 		}
-		if !st.ManifestAt.IsZero() {
+		if st.ManifestAt.After(gateway.DisprovedAt) {
 			out.ManifestAt = orNull(s.g.stamp(st.ManifestAt))
 		}
 		set, _ := s.g.issuers.Keys(id)
