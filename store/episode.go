@@ -96,9 +96,11 @@ func loadLeaves(s *Store) error {
 	return rows.Err()
 }
 
-// noteEntry keeps where the record has an entry whose release is over.
+// noteEntry keeps where the record has an entry whose release is over: its first try, unless the record
+// has moved on so far that this is out of sight.
 func (tx *core) noteEntry(attempt gateway.AttemptID, seq int64) {
-	tx.exec("INSERT OR IGNORE INTO entries (attempt, seq) VALUES (?, ?)", attempt, seq)
+	tx.exec("INSERT INTO entries (attempt, seq) VALUES (?1, ?2) ON CONFLICT (attempt) DO UPDATE SET seq = ?2 WHERE seq <= ?3",
+		attempt, seq, seq-gateway.ReceiptSpan/2)
 }
 
 func (tx *core) noteEntries(list []openEntry) {
@@ -117,19 +119,12 @@ func (tx *core) noteOpen() {
 	}
 }
 
-// movedOn takes an entry that is tried again for one that begins there, where the record has moved on
-// so far that its first try is out of sight.
-func (tx *core) movedOn(attempt gateway.AttemptID, seq int64) {
-	tx.exec("UPDATE entries SET seq = ? WHERE attempt = ? AND seq <= ?", seq, attempt, seq-gateway.ReceiptSpan/2)
-}
-
 func (tx *core) trackEntry(seq int64, e gateway.Event) {
 	tx.trackLeaf(e)
 	key := "open/" + string(e.Door)
 	var open []openEntry
 	switch e.Type {
 	case gateway.AccessGranted:
-		tx.movedOn(e.Attempt, seq)
 		tx.get(key, &open)
 		// Overlapping entries are few; the bound keeps a stuck door from growing the page.
 		if open = append(open, openEntry{e.Attempt, e.Episode, seq, e.Reader, e.Issuer, e.Grant}); len(open) > 16 {

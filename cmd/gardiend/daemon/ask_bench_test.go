@@ -2,10 +2,8 @@ package daemon
 
 import (
 	"context"
-	"io"
 	"net/http"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -67,24 +65,5 @@ func (h *house) asks(b testing.TB, holder *tokens.SigningKey) gateway.AttemptID 
 // is released.
 func approve(b testing.TB, p *phone.Phone, id gateway.AttemptID) time.Duration {
 	b.Helper()
-	path := "/v1/attempts/" + string(id) + "/approve"
-	q, err := http.NewRequest("POST", p.Base+path, strings.NewReader("{}"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	q.Header.Set("Content-Type", "application/json")
-	p.Identify(q.Header)
-	q.Header.Set("DPoP", must(p.Proof("POST", path)))
-	start := time.Now()
-	res, err := p.HTTP.Do(q)
-	if err != nil {
-		b.Fatal(err)
-	}
-	text, err := io.ReadAll(res.Body)
-	d := time.Since(start)
-	res.Body.Close()
-	if err != nil || res.StatusCode != http.StatusNoContent {
-		b.Fatalf("%d %s %v", res.StatusCode, text, err)
-	}
-	return d
+	return timed(b, p, "/v1/attempts/"+string(id)+"/approve", http.StatusNoContent)
 }

@@ -71,13 +71,19 @@ func BenchmarkLANUnlock(b *testing.B) {
 // unlock opens the side door, and gives the time from the request to the answer.
 func unlock(b testing.TB, p *phone.Phone) time.Duration {
 	b.Helper()
-	q, err := http.NewRequest("POST", p.Base+attempts, strings.NewReader("{}"))
+	return timed(b, p, attempts, http.StatusOK)
+}
+
+// timed gives the time from a signed request to its answer. The signature is made before.
+func timed(b testing.TB, p *phone.Phone, path string, want int) time.Duration {
+	b.Helper()
+	q, err := http.NewRequest("POST", p.Base+path, strings.NewReader("{}"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	q.Header.Set("Content-Type", "application/json")
 	p.Identify(q.Header)
-	q.Header.Set("DPoP", must(p.Proof("POST", attempts)))
+	q.Header.Set("DPoP", must(p.Proof("POST", path)))
 	start := time.Now()
 	res, err := p.HTTP.Do(q)
 	if err != nil {
@@ -86,7 +92,7 @@ func unlock(b testing.TB, p *phone.Phone) time.Duration {
 	text, err := io.ReadAll(res.Body)
 	d := time.Since(start)
 	res.Body.Close()
-	if err != nil || res.StatusCode != 200 {
+	if err != nil || res.StatusCode != want {
 		b.Fatalf("%d %s %v", res.StatusCode, text, err)
 	}
 	return d
