@@ -321,3 +321,33 @@ func TestD1_GrantedBesideAnother(t *testing.T) {
 		t.Errorf("%d events, the last %+v", len(list), e)
 	}
 }
+
+// L7: who made a grant is forgotten with that resident, and gone with what is past its retention.
+func TestL7_MakersAreForgotten(t *testing.T) {
+	ctx := context.Background()
+	for what, forget := range map[string]func(*store.Store) error{
+		"forgotten":          func(s *store.Store) error { _, err := s.Forget(ctx, "ada"); return err },
+		"past its retention": func(s *store.Store) error { _, err := s.Retain(ctx, start.AddDate(1, 0, 0)); return err },
+	} {
+		s := newStore(t)
+		g := oneTime(gateway.HomeIssuer, "g1", "ref")
+		put(t, s, g)
+		update(t, s, func(tx *store.Tx) error { tx.Grants.Note(g.ID, gateway.KindFamily, "ada"); return tx.Err() })
+		maker := func() (id gateway.ResidentID) {
+			id, err := store.Look(ctx, s, func(tx *store.Tx) gateway.ResidentID { r, _ := tx.Grants.Get(g.ID); return r.Maker })
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		if maker() != "ada" {
+			t.Fatal("it is not kept who made the grant")
+		}
+		if err := forget(s); err != nil {
+			t.Fatal(err)
+		}
+		if id := maker(); id != "" {
+			t.Errorf("%s: the grant is by %s still", what, id)
+		}
+	}
+}

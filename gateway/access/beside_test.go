@@ -1,6 +1,7 @@
 package access
 
 import (
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,4 +52,25 @@ func TestThrottlesAfterARestore(t *testing.T) {
 	if th, err := t1.of(t.Context(), nil, "pad", gateway.Reading{}); err != nil || th.Failures != 2 {
 		t.Errorf("%+v, %v", th, err)
 	}
+}
+
+// Nobody answers an ask before the record has it, whoever knows its id.
+func TestAskFirst_NotToldYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := Asks{c: &Controller{}}
+		a := &attempt{Attempt: gateway.Attempt{ID: "a1", Door: "front", Grant: gateway.GrantID{Issuer: "x.example", JTI: "g1"}}}
+		k, isNew := s.begin(a, nil)
+		if k == nil || !isNew {
+			t.Fatal("it does not begin")
+		}
+		if _, err := s.take("a1"); !errors.Is(err, ErrNotAsked) || len(s.takeAll("")) != 0 {
+			t.Errorf("answered before it is told: %v", err)
+		}
+		if !s.tell(k) {
+			t.Error("it is not told")
+		}
+		if got, err := s.take("a1"); got != k || err != nil {
+			t.Errorf("then: %v", err)
+		}
+	})
 }
